@@ -134,9 +134,7 @@ class TimeoutError(TaskError):  # noqa: A001 - Celery's name for it
 class MaxRetriesExceededError(TaskError):
     """The task has been retried as often as it may."""
 
-    def __init__(
-        self, *args: Any, task_args: Sequence[Any] = (), task_kwargs: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, *args: Any, task_args: Sequence[Any] = (), task_kwargs: Mapping[str, Any] | None = None) -> None:
         self.task_args = task_args
         self.task_kwargs = dict(task_kwargs or {})
         super().__init__(*args)

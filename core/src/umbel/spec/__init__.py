@@ -11,12 +11,12 @@ from umbel.spec.backend import (
     Watcher,
 )
 from umbel.spec.broker import (
+    DEATH,
     Binding,
     Broker,
     BrokerError,
     Capabilities,
     Consumer,
-    DEATH,
     Delivery,
     Failure,
     Fatal,

@@ -1,0 +1,1 @@
+"""A task's result, awaited: by one, by many, by a group."""
