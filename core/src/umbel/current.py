@@ -11,7 +11,7 @@ current_request: ContextVar[Any] = ContextVar("umbel_request", default=None)
 """The `Context` of the task that is running here, or None; each links to the one it interrupted (`outer`)."""
 
 _default: list[Any] = []
-"""The app of threads that have set none, as Celery's API demands: the one piece of module state beside the two above."""
+"""The app of threads that have set none, as Celery's API demands: the one module state beside the two above."""
 
 
 def set_default_app(app: Any) -> None:

@@ -17,8 +17,8 @@ class Call:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     """What the caller asked: queue, exchange, routing_key, priority, serializer, compression, countdown, eta, expires,
-    time_limit, soft_time_limit, ignore_result, headers, shadow, reply_to, key, argsrepr, kwargsrepr. They win over routes,
-    routes over the task's own attributes, those over settings."""
+    time_limit, soft_time_limit, ignore_result, headers, shadow, reply_to, key, argsrepr, kwargsrepr. They win over
+    routes, routes over the task's own attributes, those over settings."""
     retries: int = 0
     root_id: str | None = None
     parent_id: str | None = None

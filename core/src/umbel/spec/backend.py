@@ -65,7 +65,7 @@ class Watcher(ABC):
 
 
 class ResultBackend(ABC):
-    """A connection to one result store. Thread-safe; connects lazily; never used in a process other than its maker's."""
+    """A connection to one result store. Thread-safe, connects lazily, of use in its maker's process only."""
 
     joins: bool = True
     """Whether `arrive` works. A store that cannot join (rpc://) says False, and a chord is refused at the call."""

@@ -17,7 +17,7 @@ class Capabilities:
     """What the broker does by itself; the defaults promise nothing. The core makes up for the rest."""
 
     held_by: Literal["connection", "owner", "message"] = "connection"
-    """What keeps an unsettled delivery ours: the broker notices the end of the "connection" by itself (RabbitMQ, Kafka);
+    """What keeps a delivery ours: the broker notices the end of the "connection" by itself (RabbitMQ, Kafka);
     `Broker.renew` keeps all of an "owner" in one call (Redis, SQLite); `Consumer.extend` keeps each "message" (SQS)."""
     lease: float | None = None
     """Seconds until what is not renewed comes back."""
