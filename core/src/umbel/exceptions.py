@@ -127,7 +127,7 @@ class AlreadyRegistered(TaskError):
     """The task's name is taken."""
 
 
-class TimeoutError(TaskError):  # noqa: A001 - Celery's name for it
+class TimeoutError(TaskError):
     """The result did not come in time."""
 
 

@@ -13,7 +13,7 @@ HEADERS = frozenset(
     (
         "lang task id shadow eta expires group group_index retries timelimit root_id parent_id argsrepr kwargsrepr "
         "origin ignore_result replaced_task_nesting stamped_headers stamps compression umbel_generation umbel_resent"
-    ).split()  # noqa: SIM905 - a list of one a line hides the shape
+    ).split()
 )
 """The headers of a task message; every other header is the user's own."""
 

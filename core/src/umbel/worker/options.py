@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from umbel.worker.ratelimit import RateLimits
 
 HORIZON = 0.05
 """Seconds ahead for which a child fetches; what cannot start within it goes back."""
@@ -38,6 +42,9 @@ class WorkerOptions:
     loglevel: int = 30
     show_arguments: bool = False
     """Whether log lines show the arguments and the value of a task."""
+
+    rates: RateLimits | None = field(default=None, compare=False, repr=False)
+    """Made before the fork, so that the children share it."""
 
     @property
     def slots(self) -> int:

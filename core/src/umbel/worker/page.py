@@ -1,0 +1,147 @@
+"""The page of memory that says what each child is running, and that outlives the child."""
+
+from __future__ import annotations
+
+import mmap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from umbel.message.ids import MAX_ID
+
+if TYPE_CHECKING:
+    from umbel.worker.options import WorkerOptions
+
+_ID = MAX_ID + 1
+"""Bytes set aside for an id."""
+_NUMBERS = 5
+"""Arrays of eight bytes per task: deadline, limit, attempt, generation, count."""
+_EARLY = 1
+_NUMBERED = 2
+"""A flag: the numbers of the entry were written, because they are not the usual ones."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Started:
+    """One task that a child has begun and not ended."""
+
+    id: str
+    deadline: float = 0.0
+    """On `clock.boot_time`, when its child has to be killed; 0: never."""
+    early: bool = False
+    """Acknowledged before it ran: nobody delivers it again."""
+    limit: float = 0.0
+    """The hard time limit behind the deadline, seconds."""
+    attempt: int = 1
+    generation: int = 0
+
+
+class Slot:
+    """One child's part of the page. The child writes, any process reads; each index is written by one thread.
+
+    A write that a SIGKILL cuts short leaves no entry: the length of the id is cleared first and written last.
+    """
+
+    __slots__ = ("_attempts", "_counts", "_deadlines", "_flags", "_generations", "_ids", "_lengths", "_limits")
+
+    def __init__(self, view: memoryview, tasks: int) -> None:
+        def numbers(place: int, kind: Literal["d", "Q"]) -> Any:
+            return view[8 * tasks * place : 8 * tasks * (place + 1)].cast(kind)
+
+        self._deadlines = numbers(0, "d")
+        self._limits = numbers(1, "d")
+        self._attempts = numbers(2, "Q")
+        self._generations = numbers(3, "Q")
+        self._counts = numbers(4, "Q")
+        rest = view[8 * tasks * _NUMBERS :]
+        self._lengths = rest[:tasks]
+        self._flags = rest[tasks : 2 * tasks]
+        self._ids = rest[2 * tasks : (2 + _ID) * tasks]
+
+    def begin(  # noqa: PLR0917 - positional arguments save a tenth of a microsecond on the message path
+        self,
+        index: int,
+        id: str,
+        deadline: float = 0.0,
+        early: bool = False,
+        limit: float = 0.0,
+        attempt: int = 1,
+        generation: int = 0,
+    ) -> None:
+        """The task at this position has started. ValueError for an id of more than MAX_ID bytes."""
+        try:
+            name = id.encode()
+        except UnicodeEncodeError:
+            name = id.encode("utf-8", "surrogatepass")
+        length = len(name)
+        if length > MAX_ID:
+            raise ValueError(f"an id of {length} bytes; at most {MAX_ID} are possible")
+        self._lengths[index] = 0
+        start = index * _ID
+        self._ids[start : start + length] = name
+        if deadline or attempt != 1 or generation:
+            self._deadlines[index] = deadline
+            self._limits[index] = limit
+            self._attempts[index] = attempt
+            self._generations[index] = generation
+            self._flags[index] = _NUMBERED | early
+        else:
+            self._flags[index] = early
+        self._lengths[index] = length
+
+    def end(self, index: int) -> None:
+        """The task at this position has ended, however it did."""
+        self._lengths[index] = 0
+        self._counts[index] += 1
+
+    def started(self) -> list[Started]:
+        """What has begun and not ended. Of a child that still runs, an entry may be over when it is returned."""
+        return [self._entry(index, length) for index, length in enumerate(bytes(self._lengths)) if length]
+
+    def _entry(self, index: int, length: int) -> Started:
+        start = index * _ID
+        flags = self._flags[index]
+        entry = Started(
+            id=bytes(self._ids[start : start + length]).decode("utf-8", "surrogatepass"), early=bool(flags & _EARLY)
+        )
+        if flags & _NUMBERED:
+            entry.deadline = self._deadlines[index]
+            entry.limit = self._limits[index]
+            entry.attempt = self._attempts[index]
+            entry.generation = self._generations[index]
+        return entry
+
+    def next_deadline(self) -> float | None:
+        """The earliest deadline of what is running; None if there is none."""
+        if not any(bytes(self._lengths)):
+            return None
+        entries = zip(self._lengths, self._flags, self._deadlines, strict=True)
+        return min((due for length, flags, due in entries if length and flags & _NUMBERED and due), default=None)
+
+    @property
+    def processed(self) -> int:
+        """Tasks that have ended since the slot was cleared."""
+        return sum(self._counts)
+
+    def clear(self) -> None:
+        """Make the slot ready for another child."""
+        self._lengths[:] = bytes(len(self._lengths))
+        self._counts[:] = memoryview(bytes(self._counts.nbytes)).cast("Q")
+
+
+class Page:
+    """Memory shared by a supervisor and the processes that it forks afterwards."""
+
+    def __init__(self, children: int, tasks: int) -> None:
+        size = tasks * (8 * _NUMBERS + 2 + _ID)
+        stride = -(-size // 64) * 64  # children do not share a cache line
+        memory = memoryview(mmap.mmap(-1, max(children * stride, 1)))
+        self._slots = [Slot(memory[stride * index : stride * index + size], tasks) for index in range(children)]
+
+    @classmethod
+    def of(cls, options: WorkerOptions) -> Page:
+        """A page with a position for each slot of a child, and behind them for as many coroutines as it may hold."""
+        return cls(options.children, options.slots + options.prefetch)
+
+    def slot(self, index: int) -> Slot:
+        """The part of the child of this number, from 0."""
+        return self._slots[index]

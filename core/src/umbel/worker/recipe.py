@@ -1,0 +1,77 @@
+"""What the worker has to know of a task, looked up once at its start instead of once per message."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from umbel.task.task import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from umbel.results.applike import AppLike
+    from umbel.worker.options import WorkerOptions
+
+
+class Recipe:
+    """One registered task, with its options resolved against the settings and the command line."""
+
+    __slots__ = (
+        "acks_late",
+        "acks_on_failure",
+        "after_return",
+        "before_start",
+        "call",
+        "ignore_result",
+        "is_async",
+        "name",
+        "on_failure",
+        "on_retry",
+        "on_success",
+        "rate_limit",
+        "serializer",
+        "soft_time_limit",
+        "store_errors",
+        "task",
+        "throws",
+        "time_limit",
+        "track_started",
+    )
+
+    def __init__(self, task: Task[Any, Any], app: AppLike, options: WorkerOptions) -> None:
+        conf = app.conf
+        self.task = task
+        self.name: str = task.name
+        # A subclass that overrides __call__ wants to be in the way; anybody else's run is called directly.
+        self.call: Callable[..., Any] = task.run if type(task).__call__ is Task.__call__ else task.__call__
+        self.is_async = inspect.iscoroutinefunction(inspect.unwrap(task.run))
+        self.ignore_result = _first(task.ignore_result, conf.task_ignore_result)
+        self.store_errors = _first(task.store_errors_even_if_ignored, conf.task_store_errors_even_if_ignored)
+        self.track_started = _first(task.track_started, conf.task_track_started)
+        self.acks_late = _first(task.acks_late, conf.task_acks_late)
+        self.acks_on_failure = _first(getattr(task, "acks_on_failure", None), conf.task_acks_on_failure, True)
+        self.serializer: str = conf.result_serializer
+        self.throws = tuple(task.throws or ())
+        self.soft_time_limit: float | None = _first(task.soft_time_limit, options.soft_time_limit)
+        self.time_limit: float | None = _first(task.time_limit, options.time_limit)
+        self.rate_limit = None if conf.worker_disable_rate_limits else task.rate_limit
+        cls = type(task)
+        self.before_start = _overridden(cls, "before_start")
+        self.on_success = _overridden(cls, "on_success")
+        self.on_failure = _overridden(cls, "on_failure")
+        self.on_retry = _overridden(cls, "on_retry")
+        self.after_return = _overridden(cls, "after_return")
+
+
+def recipes(app: AppLike, options: WorkerOptions) -> dict[str, Recipe]:
+    """All registered tasks by name."""
+    return {name: Recipe(task, app, options) for name, task in app.tasks.items()}
+
+
+def _first(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)
+
+
+def _overridden(cls: type, name: str) -> bool:
+    return getattr(cls, name) is not getattr(Task, name)
