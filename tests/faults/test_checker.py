@@ -1,7 +1,7 @@
 """The checker rejects what is broken, by its name and no other, and accepts what is only odd.
 
 `histories/broken.txt` and `legal.txt` hold the histories. `#` says what happened, `=` what the checker has to find, `?`
-which rules were promised. Then one event a line: time, process, kind, task, fields. Two kinds stand for two events each:
+which rules were promised. Then one event a line: time, process, kind, task, fields. Two kinds stand for two events:
 `sent` (invoke and ok) and `run` (start and end; a time without an end is a body that never came to its own).
 """
 
