@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from umbel.cli.state import State, pass_state
-from umbel.exceptions import ImproperlyConfigured, TimeoutError
+from umbel.exceptions import ImproperlyConfigured
+from umbel.exceptions import TimeoutError as ResultTimeoutError
 
 
 class Json(click.ParamType):
@@ -97,7 +98,7 @@ def result(state: State, task_id: str, _task: str | None, traceback: bool, wait:
 def _show(sent: Any, wait: float, *, traceback: bool) -> None:
     try:
         value = sent.get(timeout=wait, propagate=False)
-    except TimeoutError:
+    except ResultTimeoutError:
         click.echo(f"{sent.state}: no result yet", err=True)
         sys.exit(2)
     if sent.successful():

@@ -67,12 +67,12 @@ class Loop:
             loop.close()
         return ended
 
-    async def _finish(self, done: threading.Event, timeout: float) -> None:
+    async def _finish(self, done: threading.Event, patience: float) -> None:
         import asyncio  # noqa: PLC0415 - loaded already, by `_started`
 
         running = list(self._running)
         if running:
-            _, late = await asyncio.wait(running, timeout=timeout)
+            _, late = await asyncio.wait(running, timeout=patience)
             for task in late:
                 task.cancel()
             if late:

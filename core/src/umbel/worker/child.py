@@ -83,7 +83,7 @@ class Child:
         self._settler = Settler(
             app,
             self._fetcher.consumer,
-            idle=lambda: self.ready.empty(),
+            idle=self.ready.empty,
             flush_after=options.flush_after,
         )
         self._threads: Threads | None = None
@@ -154,7 +154,7 @@ class Child:
         except (BrokerError, BackendError) as exc:
             logger.error("message %s goes back, untouched: %s", delivery.message.id, exc)
             outcome = Outcome(delivery, action="requeue", charge=False, delay=1.0)
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - logged there; the task is failed, never lost
             outcome = self._tracer.internal_error(delivery, exc)
         seconds = time.monotonic() - since
         del self._since[slot]

@@ -171,7 +171,9 @@ class Fetcher:
             try:
                 consumer.requeue(deliveries, charge=False)
             except BrokerError as exc:
-                logger.warning("%d delivery(ies) could not be given back and wait for their lease: %s", len(deliveries), exc)
+                logger.warning(
+                    "%d delivery(ies) could not be given back and wait for their lease: %s", len(deliveries), exc
+                )
 
     def _give_up_consumer(self) -> None:
         consumer, self._consumer = self._consumer, None
@@ -189,4 +191,3 @@ class Fetcher:
                 self._bell.get(timeout=left)
             except Empty:
                 return
-

@@ -7,16 +7,18 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from umbel import signals
 from umbel.canvas.steps import from_stored, on_failure, on_success
-from umbel.exceptions import EncodeError, InvalidMessage, NotRegistered
 from umbel.results.codec import encode_failure, encode_value
+
+from umbel import signals
+from umbel.exceptions import EncodeError, InvalidMessage, NotRegistered
 from umbel.spec import BackendError, BrokerError, Result
 from umbel.states import FAILURE, READY_STATES, RETRY, REVOKED, SUCCESS
 from umbel.worker.outcome import Outcome
 
 if TYPE_CHECKING:
     from umbel.canvas.steps import Steps
+
     from umbel.exceptions import Reject, Retry
     from umbel.message.context import Context
     from umbel.results.applike import AppLike
@@ -184,8 +186,7 @@ class Finish:
     def internal_error(self, delivery: Delivery, exc: Exception) -> Outcome:
         """Something of ours broke: the task is failed, never lost."""
         logger.error("internal error for message %s: %r", delivery.message.id, exc, exc_info=exc)
-        outcome = Outcome(delivery, None, action="dead", reason=f"internal error: {exc!r}")
-        return outcome
+        return Outcome(delivery, None, action="dead", reason=f"internal error: {exc!r}")
 
     def _failed(
         self, delivery: Delivery, request: Context, exc: BaseException, state: str, text: str | None
@@ -256,7 +257,14 @@ class Finish:
             outcome.messages = self._app.encode(steps.calls)
 
     def _handle(
-        self, running: Running, handler: str | bool, value: Any, state: str, text: str | None = None, *, after: bool = True
+        self,
+        running: Running,
+        handler: str | bool,
+        value: Any,
+        state: str,
+        text: str | None = None,
+        *,
+        after: bool = True,
     ) -> None:
         """Call the user's handlers; their errors are logged and change nothing, as in Celery."""
         request, task = running.request, running.recipe.task

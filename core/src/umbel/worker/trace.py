@@ -6,6 +6,9 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
+from umbel.message.decode import decode
+from umbel.message.times import to_unix
+
 from umbel import signals
 from umbel.clock import boot_time
 from umbel.current import current_request
@@ -18,8 +21,6 @@ from umbel.exceptions import (
     TaskRevokedError,
     WorkerLostError,
 )
-from umbel.message.decode import decode
-from umbel.message.times import to_unix
 from umbel.states import FAILURE, IGNORED, REJECTED, RETRY, STARTED, SUCCESS
 from umbel.worker.finish import Finish
 from umbel.worker.outcome import Outcome, Running
@@ -74,7 +75,7 @@ class Tracer:
             current_request.reset(token)
 
     def begin(self, delivery: Delivery, slot: int, *, hard: bool = True) -> Running | Outcome:
-        """Judge a delivery: it is about to run, or its outcome is clear already. `hard`: its limit is kept by a kill."""
+        """Judge a delivery: about to run, or its outcome is clear already. `hard`: its limit is kept by a kill."""
         try:
             request = decode(
                 delivery,
@@ -102,7 +103,9 @@ class Tracer:
             self.ack_early(delivery)
             running.acked = True
         if recipe.track_started:
-            self._finish.store_state(request, delivery, STARTED, {"pid": os.getpid(), "hostname": self.options.hostname})
+            self._finish.store_state(
+                request, delivery, STARTED, {"pid": os.getpid(), "hostname": self.options.hostname}
+            )
         if signals.task_prerun.receivers:
             signals.task_prerun.send(
                 sender=recipe.task, task_id=request.id, task=recipe.task, args=request.args, kwargs=request.kwargs
@@ -184,4 +187,3 @@ class Tracer:
                 state=outcome.result.state if outcome.result is not None else state,
             )
         return outcome
-
