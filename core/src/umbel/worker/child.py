@@ -165,8 +165,6 @@ class Child:
     def _settle(self, outcome: Outcome) -> None:
         self._settler.add(outcome)
         self.processed += 1
-        if self._page is not None:
-            self._page.count()
         options = self.options
         if options.max_tasks_per_child is not None and self.processed >= options.max_tasks_per_child:
             self._leave("max_tasks_per_child")

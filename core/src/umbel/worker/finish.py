@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger("umbel.worker.trace")
 
 
+def attempt_order(request: Context, delivery: Delivery) -> int:
+    """The place of this start among all starts of the task, for the result store's order.
+
+    A retry is a new message whose attempts begin at 1 again, and must not look older than what it follows.
+    """
+    return (request.retries << 16) + delivery.attempt
+
+
 class Finish:
     """Makes outcomes, for one child."""
 
@@ -242,8 +250,7 @@ class Finish:
             state=state,
             body=body,
             content_type=content_type,
-            # A retry is a new message whose attempts begin at 1 again, and must not look older than what it follows.
-            attempt=(request.retries << 16) + delivery.attempt,
+            attempt=attempt_order(request, delivery),
             generation=request.umbel_generation,
             terminal=terminal,
             meta=meta,

@@ -22,7 +22,7 @@ from umbel.exceptions import (
     WorkerLostError,
 )
 from umbel.states import FAILURE, IGNORED, REJECTED, RETRY, STARTED, SUCCESS
-from umbel.worker.finish import Finish
+from umbel.worker.finish import Finish, attempt_order
 from umbel.worker.outcome import Outcome, Running
 from umbel.worker.recipe import Recipe, recipes
 
@@ -96,9 +96,12 @@ class Tracer:
         request.called_directly = False
         request._task = recipe.task
         if self._page is not None:
-            limit = hard and ((request.timelimit and request.timelimit[0]) or recipe.time_limit)
+            limit = (hard and ((request.timelimit and request.timelimit[0]) or recipe.time_limit)) or 0.0
             deadline = boot_time() + limit if limit else 0.0
-            self._page.begin(slot, request.id or "", deadline, not recipe.acks_late)
+            order = attempt_order(request, delivery)
+            self._page.begin(
+                slot, delivery.message.id, deadline, not recipe.acks_late, limit, order, request.umbel_generation
+            )
         if not recipe.acks_late:
             self.ack_early(delivery)
             running.acked = True
