@@ -64,11 +64,6 @@ class Recipe:
         self.after_return = _overridden(cls, "after_return")
 
 
-def recipes(app: AppLike, options: WorkerOptions) -> dict[str, Recipe]:
-    """All registered tasks by name."""
-    return {name: Recipe(task, app, options) for name, task in app.tasks.items()}
-
-
 def _first(*values: Any) -> Any:
     return next((value for value in values if value is not None), None)
 

@@ -28,7 +28,6 @@ class AsyncRunner:
         self._tracer = tracer
         self._loop = loop
         self._ended = ended
-        self._names = frozenset(name for name, recipe in tracer.recipes.items() if recipe.is_async)
         self._share = 0.0
         """Of `async def` tasks in what was received lately."""
         self._free = list(range(MOST - 1, -1, -1))
@@ -40,16 +39,13 @@ class AsyncRunner:
 
     def room(self) -> int:
         """How many more to fetch for the loop."""
-        if not self._names or self._share < 0.5:
+        if self._share < 0.5:
             return 0
         return min(len(self._free), 100)
 
     def dispatch(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
         """Start the coroutines among these; the others are returned."""
-        names = self._names
-        if not names:
-            return deliveries
-        ours = [delivery for delivery in deliveries if delivery.message.headers.get("task") in names]
+        ours = [delivery for delivery in deliveries if self._is_async(delivery)]
         self._share += 0.5 * (len(ours) / len(deliveries) - self._share)
         if not ours:
             return deliveries
@@ -58,6 +54,11 @@ class AsyncRunner:
         self._loop.submit(self._run, list(zip(ours, slots, strict=True)))
         mine = {id(delivery) for delivery in ours}
         return [delivery for delivery in deliveries if id(delivery) not in mine]
+
+    def _is_async(self, delivery: Delivery) -> bool:
+        name = delivery.message.headers.get("task")
+        recipe = self._tracer.recipe(name) if isinstance(name, str) else None
+        return recipe is not None and recipe.is_async
 
     async def _run(self, item: tuple[Delivery, int]) -> None:
         delivery, slot = item

@@ -24,7 +24,7 @@ from umbel.exceptions import (
 from umbel.states import FAILURE, IGNORED, REJECTED, RETRY, STARTED, SUCCESS
 from umbel.worker.finish import Finish, attempt_order
 from umbel.worker.outcome import Outcome, Running
-from umbel.worker.recipe import Recipe, recipes
+from umbel.worker.recipe import Recipe
 
 if TYPE_CHECKING:
     from umbel.message.context import Context
@@ -43,7 +43,7 @@ class Tracer:
     def __init__(self, app: AppLike, options: WorkerOptions, *, page: Slot | None, revoked: Revoked) -> None:
         self.app = app
         self.options = options
-        self.recipes = recipes(app, options)
+        self._recipes = {name: Recipe(task, app, options) for name, task in app.tasks.items()}
         self._page = page
         self._revoked = revoked
         self._rates: RateLimits | None = options.rates
@@ -52,6 +52,13 @@ class Tracer:
         self._finish = Finish(app, options)
         self.ack_early: Any = None
         """Set by the child: acknowledges a delivery at once."""
+
+    def recipe(self, name: Any) -> Recipe | None:
+        """How to run the task of this name, also one that was registered after the worker started; None: unknown."""
+        known = self._recipes.get(name)
+        if known is None and name in self.app.tasks:
+            known = self._recipes[name] = Recipe(self.app.tasks[name], self.app, self.options)
+        return known
 
     def run(self, delivery: Delivery, slot: int, soft: SoftLimit | None) -> Outcome:
         """Run a plain function's task to its end. `soft` raises the soft time limit, where the thread can."""
@@ -86,7 +93,7 @@ class Tracer:
             )
         except InvalidMessage as exc:
             return self._finish.poison(delivery, exc)
-        recipe = self.recipes.get(request.task or "")
+        recipe = self.recipe(request.task)
         if recipe is None:
             return self._finish.quarantined(delivery, request, NotRegistered(request.task), str(request.task))
         verdict = self._judged(delivery, request, recipe)
