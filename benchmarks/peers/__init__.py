@@ -1,0 +1,1 @@
+"""The other libraries, each set up as its own documents say."""
