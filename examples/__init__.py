@@ -1,0 +1,1 @@
+"""Applications that use Umbel, each in a folder of its own."""

@@ -1,0 +1,1 @@
+"""A real job: measure every file of a code base, one task per file, and report on the whole."""
