@@ -50,6 +50,11 @@ class RateLimits:
         self._lock = threading.Lock()
         self._queued: dict[str, float] = {}
 
+    def close(self) -> None:
+        """Give page and file back. Twice is fine."""
+        self._page.close()
+        self._file.close()
+
     def take(self, name: str) -> float:
         """0.0 if the task may start now; else seconds after which to try again."""
         seconds = self._intervals.get(name)

@@ -1,4 +1,4 @@
-"""The ids of revoked tasks, as the result store knows them."""
+"""The ids of revoked tasks, as the result store knows them, looked at once a second."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from umbel.results.revoking import REVOKED_SET, epoch_of
+from umbel.results.revoking import Revocations
 from umbel.spec import BackendError
 
 if TYPE_CHECKING:
@@ -19,25 +19,22 @@ INTERVAL = 1.0
 
 
 class Revoked:
-    """A copy of the store's set, renewed when its epoch has changed: one small read a second otherwise."""
+    """What a child knows of revocations; `refresh` is called by one thread, `ids` read by all."""
 
     def __init__(self, app: AppLike) -> None:
-        self._app = app
+        backend = app.backend
+        self._revocations = None if backend is None else Revocations(backend)
         self._next = 0.0
-        self._epoch = 0
         self.ids: frozenset[str] = frozenset()
 
     def refresh(self) -> None:
-        """Look again, if it is time to; called by one thread."""
+        """Look again, if it is time to."""
         now = time.monotonic()
-        backend = self._app.backend
-        if backend is None or now < self._next:
+        if self._revocations is None or now < self._next:
             return
         self._next = now + INTERVAL
         try:
-            epoch = epoch_of(backend)
-            if epoch != self._epoch:
-                self.ids = frozenset(backend.gather(REVOKED_SET))
-                self._epoch = epoch
+            self._revocations.refresh()
         except BackendError as exc:
             logger.warning("the revoked tasks could not be read: %s", exc)
+        self.ids = self._revocations.ids

@@ -151,12 +151,8 @@ class Tracer:
             return self._finish.revoked(delivery, request, TaskRevokedError("expired"), expired=True)
         if self._revoked.ids and request.id in self._revoked.ids:
             known = self._finish.known(delivery, request)
-            if known is not None:
-                if signals.task_revoked.receivers:
-                    signals.task_revoked.send(
-                        sender=recipe.task, request=request, terminated=False, signum=None, expired=False
-                    )
-                return known
+            if known is not None or request.umbel_generation == 0:
+                return known or self._finish.revoked(delivery, request, TaskRevokedError("revoked"), expired=False)
         if recipe.rate_limit and self._rates is not None:
             wait = self._rates.take(recipe.name)
             if wait > 0:
