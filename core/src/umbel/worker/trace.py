@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from umbel.message.decode import decode
-from umbel.message.times import to_unix
 
 from umbel import signals
 from umbel.clock import boot_time
@@ -21,6 +20,7 @@ from umbel.exceptions import (
     TaskRevokedError,
     WorkerLostError,
 )
+from umbel.message.times import to_unix
 from umbel.states import FAILURE, IGNORED, REJECTED, RETRY, STARTED, SUCCESS
 from umbel.worker.finish import Finish, attempt_order
 from umbel.worker.outcome import Outcome, Running
