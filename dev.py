@@ -121,7 +121,7 @@ class Turn:
 
     def __enter__(self) -> None:
         VENV.parent.mkdir(parents=True, exist_ok=True)
-        self.file = open(str(VENV) + ".lock", "w")
+        self.file = open(f"{VENV}.lock", "w")
         try:
             import fcntl  # noqa: PLC0415 - does not exist on Windows
         except ImportError:
@@ -145,7 +145,7 @@ def create() -> None:
     if shutil.which("uv"):
         ways.append(["uv", "venv", "--quiet", "--seed", "--python", sys.executable, str(VENV)])
     try:
-        import ensurepip  # noqa: F401, PLC0415 - Debian ships Python without it
+        from ensurepip import bootstrap  # noqa: F401, PLC0415 - Debian ships Python without it
     except ImportError:
         pass
     else:
@@ -265,6 +265,7 @@ def clean(arguments: "list[str]") -> None:
         names[:] = [name for name in names if name not in (*litter, ".venv", ".git")]
     if "--all" in arguments:
         shutil.rmtree(VENV, ignore_errors=True)
+        Path(f"{VENV}.lock").unlink(missing_ok=True)
 
 
 CHORES = (demo, test, lint, format, types, build, bench, check, setup, clean)
