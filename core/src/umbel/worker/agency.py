@@ -19,6 +19,8 @@ logger = logging.getLogger("umbel.worker")
 FIRST_WAIT = 0.1
 LONGEST_WAIT = 5.0
 """Seconds before a process that died young is started again."""
+SILENCE = 30.0
+"""Seconds without a word after which the agent is taken for stuck."""
 UNCONFIRMED = 1000
 """Deaths kept for the agent; the oldest beyond them are left to their leases."""
 
@@ -26,15 +28,15 @@ UNCONFIRMED = 1000
 class Agency:
     """Owned by the supervisor's one thread."""
 
-    def __init__(self, start: Callable[[], Process]) -> None:
+    def __init__(self, *, start: Callable[[], Process], gone: Callable[[Process], None]) -> None:
         self._start = start
+        self._gone = gone
         self.process: Process | None = None
-        self.error: str | None = None
-        """Why the agent cannot work, in its own words."""
         self._living: dict[str, None] = {}
         self._dead: dict[str, Death] = {}
         self._due = 0.0
         self._wait = FIRST_WAIT
+        self._heard = 0.0
 
     @property
     def unconfirmed(self) -> int:
@@ -59,9 +61,14 @@ class Agency:
         self._tell({"stop": True})
 
     def turn(self, now: float) -> None:
-        """Start an agent where there is none; `now` is monotonic."""
-        if self.process is None and now >= self._due:
+        """Start an agent where there is none, or none that moves; `now` is monotonic."""
+        if self.process is not None and now - self._heard > SILENCE:
+            logger.error("The agent (pid %d) has been silent for %g s and is killed", self.process.pid, SILENCE)
+            self.process.kill()
+            self._heard = now
+        elif self.process is None and now >= self._due:
             self.process = self._start()
+            self._heard = now
             self._tell({"alive": list(self._living)})
             for death in self._dead.values():
                 self._tell({"dead": death.to_dict()})
@@ -75,13 +82,14 @@ class Agency:
         if self.process is None:
             return
         for message in self.process.control.receive():
+            self._heard = time.monotonic()
             if "released" in message:
                 self._dead.pop(message["released"], None)
                 self._wait = FIRST_WAIT
             elif "ready" in message:
                 self._wait = FIRST_WAIT
             elif "error" in message:
-                self.error = str(message["error"])
+                logger.error("The agent cannot work: %s", message["error"])
 
     def reap(self, *, expected: bool) -> None:
         """Notice that the agent has ended, and when to start another."""
@@ -89,7 +97,7 @@ class Agency:
         if process is None or process.poll() is None:
             return
         self.hear()
-        process.control.close()
+        self._gone(process)
         self.process = None
         if expected:
             return

@@ -45,7 +45,13 @@ class Death:
 
 
 def certify(
-    owner: str, started: Sequence[Started], *, status: int | None, now: float, default_limit: float | None, stopped: bool
+    owner: str,
+    started: Sequence[Started],
+    *,
+    status: int | None,
+    now: float,
+    default_limit: float | None,
+    stopped: bool,
 ) -> Death:
     """The verdict on what a dead child was running, `now` being boot time.
 
