@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
 """Every chore of the project with nothing but Python: `python3 dev.py` lists them.
 
-It keeps one virtual environment in `.venv` (elsewhere if UMBEL_VENV says so), which holds what the core needs, then
-what developing needs, then what the benchmarks compare with: each is installed when a chore first asks for it, and
-again when the files that list it change. Up to the version check below this file is written for old
+It keeps one virtual environment in `.venv` (elsewhere if UMBEL_VENV says so), which holds what the core needs, and
+once a chore asks for more, what developing needs; it is installed again when the files that list it change. Up to the version check below this file is written for old
 Pythons, so that they say what is wrong instead of failing to read it.
 """
 
@@ -38,8 +37,8 @@ VENV = Path(os.environ.get("UMBEL_VENV") or ROOT / ".venv").absolute()
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 STAMP = VENV / "umbel-setup"
-LEVELS = ("run", "dev", "bench")
-"""What the environment can hold; each includes the one before."""
+LEVELS = ("run", "dev")
+"""What the environment can hold; the second includes the first."""
 WHOLE_RUN = 15 * 60
 """Seconds that the whole of the tests may take."""
 
@@ -173,9 +172,7 @@ def install(level: str) -> None:
     if level != "run":
         import tomllib  # noqa: PLC0415 - does not exist before Python 3.11, and is needed only here
 
-        groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
-        for group in LEVELS[1 : LEVELS.index(level) + 1]:
-            what += groups[group]
+        what += tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["dev"]
     say(f"Installing {'the core' if level == 'run' else 'what the chore needs'} (first use, or the list has changed)")
     wanted = ["--quiet", f"--constraint={ROOT / 'constraints.txt'}", *what]
     if shutil.which("uv"):
@@ -252,7 +249,7 @@ def bench(arguments: "list[str]") -> None:
     names = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if not path.name.startswith("_"))
     if not arguments or arguments[0] not in names:
         sys.exit("dev.py bench NAME, where NAME is one of: " + (", ".join(names) or "(none yet)"))
-    ensure("bench")
+    ensure("dev")
     run(PYTHON, ROOT / "benchmarks" / f"{arguments[0]}.py", *arguments[1:])
 
 
