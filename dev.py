@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Every chore of the project with nothing but Python: `python3 dev.py` lists them.
 
-It keeps one virtual environment in `.venv` (elsewhere if UMBEL_VENV says so), which holds what the core needs, and
-once a chore asks for more, what developing needs; it is installed again when the files that list it change. Up to the version check below this file is written for old
-Pythons, so that they say what is wrong instead of failing to read it.
+It keeps one virtual environment in `.venv` (elsewhere if UMBEL_VENV says so). It holds what the core needs and, once a
+chore asks for more, what developing needs; it is brought up to date when the files that list it change. Up to the
+version check below this file is written for old Pythons, so that they say what is wrong instead of failing to read it.
 """
 
 import difflib
