@@ -1,0 +1,1 @@
+"""Result stores that need nothing but Python."""

@@ -1,0 +1,1 @@
+"""Transports that need nothing but Python, and the wrappers that make up for what a transport lacks."""

@@ -1,0 +1,75 @@
+"""A broker with everything that the core relies on: what it lacks is added around it, or refused by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from umbel.brokers.binding import BindingBroker
+from umbel.brokers.bodies import BodyStore, body_store
+from umbel.brokers.delaying import STORE_QUEUE, DelayingBroker
+from umbel.brokers.leasing import LeasingBroker
+from umbel.brokers.offloading import TTL, OffloadingBroker
+from umbel.brokers.sorting import SortingBroker
+from umbel.exceptions import ImproperlyConfigured
+
+if TYPE_CHECKING:
+    from umbel.clock import Clock
+    from umbel.spec import Broker
+
+PRIORITIES = 10
+"""Levels that Celery's API promises."""
+
+
+def complete(
+    broker: Broker,
+    *,
+    delay_store: Broker | None = None,
+    delay_queue: str = STORE_QUEUE,
+    offload: str | BodyStore | None = None,
+    offload_threshold: int | None = None,
+    offload_ttl: float = TTL,
+    clock: Clock | None = None,
+) -> Broker:
+    """The broker, wrapped in what it lacks; itself, if it lacks nothing. ImproperlyConfigured: that cannot be added.
+
+    `delay_store` keeps delayed messages where `broker` cannot, or not for long enough; `offload` says where bodies go
+    that are larger than `max_body` or than `offload_threshold`. Both are closed with the broker. What is missing
+    beyond this is refused where it is used: a delay without a store, a large body without `offload`, a broadcast
+    without `fan_out`, for which nothing can be done here.
+    """
+    capabilities = broker.capabilities
+    if delay_store is not None:
+        _check_store(broker, delay_store)
+    if capabilities.held_by != "connection" and not capabilities.lease:
+        raise ImproperlyConfigured(
+            f"{type(broker).__name__} holds deliveries by {capabilities.held_by} and names no lease to renew"
+        )
+    # From the inside out: what is not due is sent on before it is sorted, only what is handed out is loaded, and
+    # whatever is published has its queue before it is offloaded or delayed.
+    if capabilities.held_by == "message":
+        broker = LeasingBroker(broker, clock=clock)
+    if capabilities.max_delay != float("inf"):
+        broker = DelayingBroker(broker, delay_store=delay_store, store_queue=delay_queue, clock=clock)
+    if capabilities.priorities < PRIORITIES:
+        broker = SortingBroker(broker, clock=clock)
+    if capabilities.max_body is not None or (offload is not None and offload_threshold is not None):
+        store = body_store(offload) if isinstance(offload, str) else offload
+        broker = OffloadingBroker(broker, store, threshold=offload_threshold, ttl=offload_ttl, clock=clock)
+    if not capabilities.exchanges:
+        broker = BindingBroker(broker)
+    return broker
+
+
+def _check_store(broker: Broker, store: Broker) -> None:
+    name = type(store).__name__
+    if store is broker:
+        raise ImproperlyConfigured("delay_store is the broker itself")
+    if store.capabilities.max_delay != float("inf"):
+        raise ImproperlyConfigured(
+            f"delay_store: {name} holds a message back for {store.capabilities.max_delay:g} s at most; "
+            "it takes a broker that can do so for as long as is asked"
+        )
+    if broker.capabilities.processes and not store.capabilities.processes:
+        raise ImproperlyConfigured(
+            f"delay_store: no other process can reach {name}, so that no worker would ever find what is kept there"
+        )

@@ -1,0 +1,162 @@
+"""What brokers, result stores and consumers of one name share: one lock, and all that it guards."""
+
+from __future__ import annotations
+
+import os
+import threading
+from itertools import count
+from typing import TYPE_CHECKING
+
+from umbel.brokers.memory.fanout import Topics
+from umbel.brokers.memory.lane import Entry, Lane
+from umbel.brokers.memory.results import ResultTable
+from umbel.clock import SystemClock
+from umbel.spec import Fatal
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from umbel.brokers.memory.consumer import MemoryConsumer
+    from umbel.clock import Clock
+    from umbel.spec import Message
+
+NEVER = float("inf")
+RECHECK = 1.0
+"""Seconds after which a wait for an eta looks at the wall clock again, which somebody may have set."""
+
+
+class Hub:
+    """The server that a memory broker would have. Methods without a docstring are called with the lock held."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock: Clock = clock or SystemClock()
+        self.lock = threading.Lock()
+        self.changed = threading.Condition(self.lock)
+        self.waiting = 0
+        """Consumers that wait on `changed`."""
+        self.lanes: dict[str, Lane] = {}
+        self.consumers: list[MemoryConsumer] = []
+        self.renewed: dict[str, float] = {}
+        """Owner to the end of the lease that its last renewal gave to all that it held then."""
+        self.tokens = count(1)
+        self.places = count(1)
+        self.next_end = NEVER
+        """No lease ends before."""
+        self.topics = Topics(self.clock)
+        self.results = ResultTable()
+        self._pid = os.getpid()
+
+    def check_process(self) -> None:
+        """Refuse to be used in a process that was forked from the maker's: what it sees is a copy, its lock stuck."""
+        if os.getpid() != self._pid:
+            raise Fatal("a memory broker cannot be used in another process than its maker's; use sqlite:// for that")
+
+    @property
+    def foreign(self) -> bool:
+        """Whether this is a forked process, where there is nothing to close."""
+        return os.getpid() != self._pid
+
+    def lane(self, name: str) -> Lane:
+        lane = self.lanes.get(name)
+        if lane is None:
+            lane = self.lanes[name] = Lane(name)
+        return lane
+
+    def put(self, messages: Sequence[Message], levels: Sequence[int]) -> None:
+        """Take the messages. `levels` says for each priority at which level it is kept."""
+        places = self.places
+        since = self.clock.steady()
+        now = self.clock.now()
+        name: str | None = None
+        for message in messages:
+            if message.queue != name:
+                name = message.queue
+                lane = self.lane(name)
+                lowest = lane.levels[0].append
+            priority = message.priority
+            if priority is None and message.eta is None:
+                lowest(Entry(message, lane, 0, next(places), since))
+                continue
+            level = 0 if priority is None else levels[min(max(int(priority), 0), len(levels) - 1)]
+            entry = Entry(message, lane, level, next(places), since)
+            if message.eta is not None and message.eta > now:
+                lane.hold_back(entry, message.eta)
+            else:
+                lane.levels[level].append(entry)
+        self.wake()
+
+    def wake(self) -> None:
+        if self.waiting:
+            self.changed.notify_all()
+
+    def give_back(self, entries: Iterable[Entry]) -> None:
+        """Make them ready again, each at its place; what was deleted meanwhile stays so."""
+        by_lane: dict[str, list[Entry]] = {}
+        for entry in entries:
+            if self.lanes.get(entry.lane.name) is entry.lane:
+                by_lane.setdefault(entry.lane.name, []).append(entry)
+        for name, mine in by_lane.items():
+            self.lanes[name].restore(mine)
+        self.wake()
+
+    def expire(self) -> None:
+        """Give back what nobody has renewed in time. All count as started: nobody can tell."""
+        steady = self.clock.steady()
+        if steady < self.next_end:
+            return
+        lost: list[Entry] = []
+        self.next_end = NEVER
+        for consumer in self.consumers:
+            held, renewed = consumer.held, self.renewed.get(consumer.owner, 0.0)
+            while held:
+                token, entry = next(iter(held.items()))
+                until = max(entry.until, renewed)
+                if until > steady:
+                    self.next_end = min(self.next_end, until)
+                    break
+                del held[token]
+                entry.charged += 1
+                entry.alone = True
+                lost.append(entry)
+        if lost:
+            self.give_back(lost)
+
+    def tidy(self) -> None:
+        """Do everything that time has made due, for an answer that is exact."""
+        self.expire()
+        now, steady = self.clock.now(), self.clock.steady()
+        for lane in self.lanes.values():
+            if lane.delayed:
+                lane.mature(now, steady, self.places)
+
+    def leased(self) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        for consumer in self.consumers:
+            for entry in consumer.held.values():
+                counts[entry.lane.name] = counts.get(entry.lane.name, 0) + 1
+        return counts
+
+    def delete(self, names: Iterable[str]) -> None:
+        for name in names:
+            lane = self.lanes.pop(name, None)
+            for consumer in self.consumers if lane else ():
+                for token in [token for token, entry in consumer.held.items() if entry.lane is lane]:
+                    del consumer.held[token]
+        self.wake()
+
+    def release(self, owner: str, started: Collection[str]) -> None:
+        back: list[Entry] = []
+        for consumer in self.consumers:
+            if consumer.owner == owner:
+                for entry in consumer.held.values():
+                    if entry.message.id in started:
+                        entry.charged += 1
+                        # Several may have been running; which of them killed the process shows when each comes alone.
+                        entry.alone = True
+                    back.append(entry)
+                consumer.held.clear()
+        self.give_back(back)
+
+    def forget_owner(self, owner: str) -> None:
+        if not any(consumer.owner == owner for consumer in self.consumers):
+            self.renewed.pop(owner, None)
