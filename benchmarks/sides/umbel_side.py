@@ -39,9 +39,8 @@ class UmbelSide(Side):
         return sum(part or 0 for part in (stats.ready, stats.leased, stats.delayed))
 
     def worker(self, concurrency: int) -> list[str]:
-        entry = "from umbel.cli.main import main; main()"
         options = ["-c", str(concurrency), "-P", "prefork", "-l", "WARNING", "-Q", "bench"]
-        return [sys.executable, "-c", entry, "-A", "sides.umbel_app", "worker", *options]
+        return [sys.executable, "-m", "umbel", "-A", "sides.umbel_app", "worker", *options]
 
     def durability(self) -> str:
         return "synchronous=NORMAL" if setting.mode == "relaxed" else "synchronous=FULL"

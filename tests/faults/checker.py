@@ -50,7 +50,19 @@ def check(log: Log, rules: Rules | None = None) -> list[Finding]:
     rules = rules or Rules()
     story = tell(log)
     findings = list(story.malformed)
-    for find in (_torn, _lost, _unexpected, _answers, _duplicated, _overlap, _vanished, _dead, _acks, _quiescent):
+    for find in (
+        _torn,
+        _lost,
+        _unexpected,
+        _answers,
+        _duplicated,
+        _overlap,
+        _vanished,
+        _survivors,
+        _dead,
+        _acks,
+        _quiescent,
+    ):
         findings += find(story, rules)
     findings += flows.check(story, rules)
     findings += timing.check(story, rules)
@@ -119,6 +131,12 @@ def _vanished(story: Story, rules: Rules) -> Iterator[Finding]:
             yield Finding("vanished", each.id, f"started in pid {each.pid}, which nobody killed, and never ended")
 
 
+def _survivors(story: Story, rules: Rules) -> Iterator[Finding]:
+    for fault in story.faults.values():
+        if fault.data.get("survivors"):
+            yield Finding("survived", fault.id, f"still alive after the {fault.kind}: {fault.data['survivors']}")
+
+
 def _dead(story: Story, rules: Rules) -> Iterator[Finding]:
     limit = rules.delivery_limit
     for id, at in story.dead.items():
@@ -164,3 +182,10 @@ def _quiescent(story: Story, rules: Rules) -> Iterator[Finding]:
     for event in story.log.of("integrity"):
         if event.get("answer") != "ok":
             yield Finding("corrupt", event.id, str(event.get("answer")))
+
+
+CHECKS = (
+    *(_torn, _lost, _unexpected, _answers, _duplicated, _overlap),
+    *(_vanished, _survivors, _dead, _acks, _quiescent),
+    *(flows.check, timing.check),
+)

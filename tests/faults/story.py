@@ -197,10 +197,11 @@ def _fault(story: Story, event: Event) -> None:
             story.malformed.append(Finding("malformed", event.id, "the end of a fault that never began"))
         else:
             story.faults[event.id].end = event.at
+            story.faults[event.id].data.update(event.data)
         return
     end = event.at if phase == "point" else math.inf
     pids = frozenset(event.get("pids") or ())
-    story.faults[event.id] = Fault(event.id, event.get("kind", ""), event.at, end, pids, event.data)
+    story.faults[event.id] = Fault(event.id, event.get("kind", ""), event.at, end, pids, dict(event.data))
 
 
 def _find_killers(story: Story, running: dict[str, Execution]) -> None:

@@ -1,0 +1,125 @@
+"""kill -9 of children and of whole workers on SQLite under load: losses, recovery, duplicates.
+
+Everything is read from what the task bodies wrote (tests/faults), nothing from a library's own counters. `--peer` puts
+huey under the same harness, which shows that the harness sees losses where there are some.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from environment import HERE, home, peers_python, peers_versions, working_folder
+from support.faults import Plan, Report, Rules, Run, Target, check, read, report
+from support.figures import describe, judge, machine, number, save, table
+
+RECOVERY = 2.0
+"""Seconds until what a kill interrupted runs again."""
+
+
+def target_of(side: str) -> Target:
+    """The commands of a side."""
+    if side == "umbel":
+        return Target()
+    python = str(peers_python())
+    worker = ("-m", "huey.bin.huey_consumer", "peers.huey_faults.huey", "-q", "-k", "process", "-c", "1")
+    return Target(
+        sender=(python, "-c", "from peers.huey_faults import main; main()"),
+        worker=(python, *worker, "-d", "0.001", "-m", "0.001", "-b", "1"),
+        concurrency="-w",
+        environ={"PYTHONPATH": str(HERE)},
+        stop=2,
+    )
+
+
+def measure(side: str, plan: Plan, keep: str | None) -> tuple[Report, list[Any], float]:
+    """One run: its figures, its findings, how long it took."""
+    begun = time.monotonic()
+    with working_folder() as name:
+        folder = Path(name)
+        try:
+            with Run(folder, plan, target_of(side)) as run:
+                run.go()
+        finally:
+            if keep:
+                shutil.copytree(folder, Path(keep) / side, dirs_exist_ok=True)
+        log = read(folder / "history.jsonl")
+        ours = side == "umbel"
+        findings = check(log, Rules(recovery=RECOVERY if ours else None, quiescent=ours, results=ours))
+    return report(log, findings), findings, time.monotonic() - begun
+
+
+def rows(side: str, figures: Report) -> list[list[str]]:
+    """The lines of the table."""
+    lines = []
+    for kind in ("child", "worker", "supervisor"):
+        times = figures.recovery.get(kind)
+        if times:
+            label = {"child": "a child", "worker": "the whole worker", "supervisor": "the supervisor alone"}[kind]
+            lines.append([side, f"recovery from a kill of {label}", *_recovery(times)])
+    return lines
+
+
+def _recovery(times: dict[str, float]) -> list[str]:
+    return [number(times["count"]), *(f"{1e3 * times[name]:.0f}" for name in ("p50", "p99", "max"))]
+
+
+def main() -> int:
+    """Kill, print what came of it and the goals."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--children-killed", type=int, default=1000)
+    parser.add_argument("--workers-killed", type=int, default=100)
+    parser.add_argument("--quiet-kills", type=int, default=20, help="with nothing else in the queue")
+    parser.add_argument("--concurrency", type=int, default=2)
+    parser.add_argument("--backlog", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--peer", action="store_true", help="huey first, with a tenth of the kills")
+    parser.add_argument("--keep", metavar="FOLDER", help="keep histories, logs and databases there")
+    parser.add_argument("--json", metavar="PATH", help="also write everything as JSON; - is standard output")
+    options = parser.parse_args()
+    facts = {**machine(home()), **(peers_versions() if options.peer else {})}
+    print(describe(facts), flush=True)
+    sides = [("umbel", 1)]
+    if options.peer:
+        sides.insert(0, ("huey", 10))
+    lines, recoveries, all_figures, goals = [], [], {}, {}
+    for side, share in sides:
+        plan = Plan(
+            child_kills=options.children_killed // share,
+            worker_kills=options.workers_killed // share,
+            worker_kinds=("worker", "supervisor") if side == "umbel" else ("worker",),  # huey's children outlive theirs
+            quiet_kills=options.quiet_kills if side == "umbel" else 0,
+            children=options.concurrency,
+            backlog=options.backlog,
+            seed=options.seed,
+            progress=lambda kind: print(kind[0], end="", file=sys.stderr, flush=True),
+        )
+        figures, findings, seconds = measure(side, plan, options.keep)
+        print(file=sys.stderr)
+        all_figures[side] = {**figures.as_dict(), "seconds": seconds, "findings": [str(found) for found in findings]}
+        per_kill = figures.lost / figures.kills if figures.kills else 0.0
+        counts = [figures.sent, figures.kills, figures.interrupted, figures.lost, figures.repeated, figures.duplicates]
+        lines.append([side, *counts, f"{per_kill:.3f}", f"{figures.loss_bound:.4f}"])
+        recoveries += rows(side, figures)
+        for name, count in Counter(found.name for found in findings).items():
+            print(f"{side}: {count} x {name}, for example {next(str(each) for each in findings if each.name == name)}")
+        if side == "umbel":
+            slowest = max((times["max"] for times in figures.recovery.values()), default=0.0)
+            goals["no task lost"] = (f"{figures.lost} in {figures.kills} kills", figures.lost == 0)
+            goals[f"running again within {RECOVERY:.0f} s"] = (f"{slowest:.2f} s at most", slowest <= RECOVERY)
+            goals["no broken promise of any other kind"] = (f"{len(findings)} findings", not findings)
+    header = ["", "tasks", "kills", "interrupted", "lost", "repeated", "completed twice", "lost/kill", "at most (95 %)"]
+    print(table(header, lines))
+    print()
+    print(table(["", "", "times", "p50 ms", "p99 ms", "max ms"], recoveries))
+    save(options.json, {"machine": facts, "seed": options.seed, "figures": all_figures})
+    return judge(goals)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
