@@ -8,23 +8,24 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.faults.checker import Rules, check
-from tests.faults.history import History, Tail, read
+from tests.faults.fairness import blame, mixed
+from tests.faults.history import read
 from tests.faults.kills import Plan, Run, Target
-from tests.faults.processes import Sender, Worker, survivors
 from tests.faults.report import Report, report
+from tests.faults.story import tell
+from tests.faults.timing import idle_intervals
 
 __all__ = [
-    "History",
     "Plan",
     "Report",
     "Rules",
     "Run",
-    "Sender",
-    "Tail",
     "Target",
-    "Worker",
+    "blame",
     "check",
+    "idle_intervals",
+    "mixed",
     "read",
     "report",
-    "survivors",
+    "tell",
 ]

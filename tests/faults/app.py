@@ -10,6 +10,7 @@ from tests.faults import bodies
 from tests.faults.history import History
 from tests.faults.sender import Subject, serve
 from umbel import Umbel
+from umbel.spec import DEATH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +43,14 @@ class UmbelSubject(Subject):
     def send(self, jobs: Sequence[tuple[str, float]], bulk: bool) -> None:
         results = work.delay_many(list(jobs)) if bulk else [work.delay(*job) for job in jobs]
         self._results.update(zip((id for id, _ in jobs), results, strict=True))
+
+    def send_poison(self, id: str) -> None:
+        self._results[id] = poison.delay(id)
+
+    def dead(self) -> dict[str, str]:
+        names = {result.id: id for id, result in self._results.items()}
+        letters = app.broker.browse(f"{QUEUE}.dead", 10_000)
+        return {names[each.id]: str((each.headers.get(DEATH) or {}).get("reason")) for each in letters}
 
     def look(self) -> dict[str, int | None]:
         left: dict[str, int | None] = {}

@@ -31,6 +31,8 @@ class Rules:
     """One worker slot: seconds within which a task of a higher priority goes first."""
     idle: float | None = None
     """Seconds for which a ready task may wait while a child is idle."""
+    spawn: float | None = None
+    """Seconds after the first start of all by which every child is up, so that it is idle if it has nothing."""
     children: int | None = None
     """Processes that must all have taken part."""
     recovery: float | None = None

@@ -55,6 +55,14 @@ class Plan:
     progress: Callable[[str], None] | None = None
 
 
+def environ(folder: Path, database: Path, **more: str) -> dict[str, str]:
+    """What worker and sender are told."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("UMBEL_")}
+    env |= {"FAULTS_FOLDER": str(folder), "FAULTS_DATABASE": str(database)}
+    path = os.pathsep.join(filter(None, (str(ROOT), more.pop("PYTHONPATH", ""))))
+    return env | more | {"PYTHONPATH": path}
+
+
 class Run:
     """One run; everything of it is in `folder`, the history too."""
 
@@ -62,10 +70,7 @@ class Run:
         self.plan, self.target, self.folder = plan, target or Target(), folder
         self.history = History(folder / "history.jsonl")
         self.database = folder / self.target.database
-        env = {name: value for name, value in os.environ.items() if not name.startswith("UMBEL_")}
-        env |= {"FAULTS_FOLDER": str(folder), "FAULTS_DATABASE": str(self.database)}
-        path = [str(ROOT), *([self.target.environ["PYTHONPATH"]] if "PYTHONPATH" in self.target.environ else [])]
-        env |= self.target.environ | {"PYTHONPATH": os.pathsep.join(path)}
+        env = environ(folder, self.database, **self.target.environ)
         command = (*self.target.worker, self.target.concurrency, str(plan.children))
         self.worker = Worker(command, env, folder)
         self._sender = Sender(self.target.sender, env, folder)

@@ -24,6 +24,14 @@ class Subject(ABC):
     def send(self, jobs: Sequence[tuple[str, float]], bulk: bool) -> None:
         """Send tasks that run `bodies.work(id, seconds)`, one by one or in one call."""
 
+    def send_poison(self, id: str) -> None:
+        """Send a task that runs `bodies.poison(id)`."""
+        raise NotImplementedError
+
+    def dead(self) -> dict[str, str]:
+        """The dead letters: task and reason."""
+        return {}
+
     def look(self) -> dict[str, int | None]:
         """What is left in the queue, by kind; empty where that cannot be known."""
         return {}
@@ -40,6 +48,14 @@ def serve(subject: Subject, history: History) -> None:
         answer: Any = None
         if order["do"] == "send":
             _send(subject, history, [(id, seconds) for id, seconds in order["jobs"]], order["bulk"])
+        elif order["do"] == "poison":
+            history.write("enqueue", order["id"], outcome="invoke", poison=True)
+            subject.send_poison(order["id"])
+            history.write("enqueue", order["id"], outcome="ok")
+        elif order["do"] == "dead":
+            answer = subject.dead()
+            for id, reason in answer.items():
+                history.write("dead", id, reason=reason)
         elif order["do"] == "look":
             answer = subject.look()
             if answer:

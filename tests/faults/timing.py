@@ -30,7 +30,7 @@ def check(story: Story, rules: Rules) -> Iterator[Finding]:
         if len(pids) < rules.children:
             yield Finding("unused", "", f"{len(pids)} processes ran tasks, of {rules.children}")
     if rules.idle is not None:
-        yield from _idle(story, rules.idle)
+        yield from _idle(story, rules.idle, rules.spawn)
     if rules.recovery is not None:
         for id, fault, seconds in recoveries(story):
             if seconds > rules.recovery:
@@ -101,18 +101,22 @@ def _priority(story: Story, overtake: float) -> Iterator[Finding]:
                 break
 
 
-def idle_intervals(story: Story) -> dict[int, list[tuple[float, float]]]:
-    """When each process that ran tasks ran none, from its `up` event (else its first start) to `down`, or its kill."""
+def idle_intervals(story: Story, spawn: float | None = None) -> dict[int, list[tuple[float, float]]]:
+    """When each process that ran tasks ran none, from its beginning to its `down` event or its kill.
+
+    It begins with its `up` event, else `spawn` seconds after the first start of all, and at the latest with its own.
+    """
     by_pid: dict[int, list[Execution]] = defaultdict(list)
     for each in story.all_executions():
         by_pid[each.pid].append(each)
     up = {event.pid: event.at for event in story.log.of("up")}
     gone = {event.pid: event.at for event in story.log.of("down")}
     gone |= {pid: fault.begin for fault in story.faults.values() if fault.kind in DEADLY for pid in fault.pids}
+    latest_up = math.inf if spawn is None else min((runs[0].start for runs in by_pid.values()), default=0.0) + spawn
     intervals: dict[int, list[tuple[float, float]]] = {}
     for pid in {*by_pid, *up}:
         runs = by_pid.get(pid, [])
-        edge = up.get(pid, runs[0].start if runs else 0.0)
+        edge = up.get(pid, min(runs[0].start, latest_up) if runs else 0.0)
         free = []
         for each in runs:
             if each.start > edge:
@@ -125,13 +129,13 @@ def idle_intervals(story: Story) -> dict[int, list[tuple[float, float]]]:
     return intervals
 
 
-def _idle(story: Story, bound: float) -> Iterator[Finding]:
+def _idle(story: Story, bound: float, spawn: float | None) -> Iterator[Finding]:
     waiting = []
     for id, sent in story.sent.items():
         runs = story.executions.get(id)
         if sent.outcome == "ok" and runs:  # what never starts is lost, and found as that
             waiting.append((sent.ready, runs[0].start, id))
-    for pid, free in idle_intervals(story).items():
+    for pid, free in idle_intervals(story, spawn).items():
         for begin, end in free:
             if end - begin <= bound or not waiting:
                 continue
