@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 class Scene:
     """A sender and a worker on one database, and how far they have come."""
 
-    def __init__(self, folder: Path, children: int, **more: str) -> None:
+    def __init__(self, folder: Path, children: int, target: Target | None = None, **more: str) -> None:
         self.history = History(folder / "history.jsonl")
-        target = Target()
-        env = environ(folder, folder / target.database, **more)
+        target = target or Target()
+        env = environ(folder, folder / target.database, **target.environ, **more)
         self.sender = Sender(target.sender, env, folder)
         self.worker = Worker((*target.worker, target.concurrency, str(children)), env, folder)
         self._tail = Tail(self.history.path)
@@ -66,7 +66,17 @@ class Scene:
         kill(left)
 
 
-def mixed(folder: Path, *, tasks: int, short: float, long: float, share: float, children: int, seed: int) -> float:
+def mixed(
+    folder: Path,
+    *,
+    tasks: int,
+    short: float,
+    long: float,
+    share: float,
+    children: int,
+    seed: int,
+    target: Target | None = None,
+) -> float:
     """Tasks of one name, all in the queue before the worker starts; a share of them is long.
 
     Returns the seconds that the work would take if no child were ever idle while there is some.
@@ -74,7 +84,7 @@ def mixed(folder: Path, *, tasks: int, short: float, long: float, share: float, 
     dice = random.Random(seed)
     jobs = [(f"task-{n:06}", long if dice.random() < share else short) for n in range(tasks)]
     least = max(long, sum(seconds for _, seconds in jobs) / children)
-    with Scene(folder, children) as scene:
+    with Scene(folder, children, target) as scene:
         scene.sender.order("send", jobs=jobs, bulk=True)
         scene.worker.start()
         scene.until_all((id for id, _ in jobs), 3 * least + 60)

@@ -31,6 +31,8 @@ class Target:
     database: str = "queue.db"
     stop: int = 15
     """The signal that ends its worker after the running tasks."""
+    die_within: float = 10.0
+    """Seconds that the children of a killed supervisor may live on."""
     patience: float = 20.0
     """Seconds without any progress after which what is still missing is given up."""
 
@@ -175,7 +177,7 @@ class Run:
         kill(victims)
         if kind != "child":
             self.worker.ended()
-        left = survivors(pids, 10.0)
+        left = survivors(pids, self.target.die_within)
         self.history.write("fault", name, phase="end", survivors=left)
         kill(left)
         self._read()
