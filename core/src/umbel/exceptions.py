@@ -144,6 +144,10 @@ class TaskRevokedError(TaskError):
     """The task was revoked, or expired, before it ran."""
 
 
+class IncompleteStream(TaskError):
+    """A tree of results was walked before all of it was done."""
+
+
 class InvalidTaskError(TaskError):
     """The task's message has invalid data."""
 
@@ -238,6 +242,7 @@ __all__ = [
     "Fatal",
     "Ignore",
     "ImproperlyConfigured",
+    "IncompleteStream",
     "InvalidMessage",
     "InvalidTaskError",
     "MaxRetriesExceededError",

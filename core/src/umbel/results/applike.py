@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from umbel.message.call import Call
+    from umbel.results.failure import ExceptionTypes
     from umbel.results.waiter import Waiter
     from umbel.serialization.registry import Serializers
-
-    from umbel.message.call import Call
     from umbel.spec import Broker, Message, ResultBackend
 
 
@@ -35,6 +35,10 @@ class AppLike(Protocol):
     @property
     def backend(self) -> ResultBackend | None:
         """The result store, of this process; None where results are disabled."""
+
+    @property
+    def exception_types(self) -> ExceptionTypes:
+        """The classes that errors of tasks are rebuilt as."""
 
     @property
     def waiter(self) -> Waiter:
