@@ -1,0 +1,1 @@
+"""How transports, stores, serializers and routers are found."""
