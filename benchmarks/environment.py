@@ -42,8 +42,8 @@ def peers_python() -> Path:
     if not (stamp.exists() and stamp.read_text() == repr(PEERS) and python.exists()):
         print(f"Installing {', '.join(PEERS)} (first use)", file=sys.stderr, flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-        subprocess.run([*pip, "--constraint", ROOT / "constraints.txt", *PEERS], check=True)
+        pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+        subprocess.run([*pip, *PEERS], check=True)
         stamp.write_text(repr(PEERS))
     return python
 

@@ -54,7 +54,8 @@ def profile(pool: str, results: bool, tasks: int) -> str:
     """Where the CPU time goes, by module and by function, sampled by py-spy."""
     with tempfile.TemporaryDirectory(dir=home()) as folder:
         raw = Path(folder) / "raw"
-        spy = [Path(sys.executable).with_name("py-spy"), "record", "--format", "raw", "--rate", "500", "--output", raw]
+        py_spy = str(Path(sys.executable).with_name("py-spy"))
+        spy = [py_spy, "record", "--format", "raw", "--rate", "500", "--output", str(raw)]
         subprocess.run(
             [*spy, "--", sys.executable, *command(pool, results, tasks)],
             env=environ(),

@@ -40,7 +40,7 @@ def main() -> int:
     failed = []
     for name in names:
         print(f"== {name}", flush=True)
-        command = [sys.executable, HERE / f"{name}.py", *(QUICK[name] if given.quick else []), *options]
+        command = [sys.executable, str(HERE / f"{name}.py"), *(QUICK[name] if given.quick else []), *options]
         if subprocess.run(command, check=False).returncode:
             failed.append(name)
         print(flush=True)

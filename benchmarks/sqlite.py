@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,9 +25,9 @@ MODES = ("full", "default", "relaxed")
 PARTS = ("enqueue", "bulk", "drain", "latency")
 
 
-def measure(side: str, scenario: str, setting: Setting, workers: int) -> dict[str, Any]:
+def measure(side: str, scenario: str, setting: Setting, workers: int, *under: str) -> dict[str, Any]:
     """One scenario in a process of its own."""
-    command = [python_of(side), "-m", "sides.measure", side, scenario, "--workers", str(workers)]
+    command = [*under, python_of(side), "-m", "sides.measure", side, scenario, "--workers", str(workers)]
     done = subprocess.run(
         command, env=environ(**setting.environ()), cwd=setting.folder, capture_output=True, text=True, check=False
     )
@@ -52,6 +54,17 @@ def compare(scenario: str, mode: str, *, results: bool, size: int, workers: int,
     }
     what = {"scenario": scenario, "mode": mode, "results": results, "size": size, "workers": workers}
     return {**what, "figures": figures, "runs": runs}
+
+
+def syncs(side: str, mode: str) -> float | None:
+    """How often the system was asked to sync, a call: what durability comes to. None without strace."""
+    if not shutil.which("strace"):
+        return None
+    with working_folder() as name:
+        trace, calls = Path(name) / "trace", 220
+        spy = ("strace", "-f", "-e", "trace=fsync,fdatasync", "-o", str(trace))
+        measure(side, "enqueue", Setting(Path(name), mode, True, calls), 0, *spy)
+        return len(re.findall(r"\bf(?:data)?sync\(", trace.read_text())) / calls
 
 
 def plan(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -134,10 +147,11 @@ def main() -> int:
     print(file=sys.stderr)
     print(table(["", "mode", "workers", *SIDES, "umbel is better by"], lines))
     for mode in options.modes:
-        said = {
-            side: each["figures"][side]["durability"] for each in comparisons for side in SIDES if each["mode"] == mode
-        }
-        print(f"{mode}: {said}")
+        figures = [each["figures"] for each in comparisons if each["mode"] == mode]
+        counted = {side: syncs(side, mode) for side in SIDES} if "enqueue" in options.parts else {}
+        for side in SIDES if figures else ():
+            often = f", {counted[side]:.2f} syncs a call sent" if counted.get(side) is not None else ""
+            print(f"{mode}: {side} {figures[0][side]['durability']}{often}")
     save(options.json, {"machine": facts, "comparisons": comparisons})
     return judge(goals(comparisons))
 

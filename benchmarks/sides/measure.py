@@ -10,7 +10,6 @@ import importlib
 import json
 import os
 import random
-import sys
 import time
 from typing import Any
 
@@ -163,4 +162,4 @@ def _until(group: Group, is_so: Any, timeout: float, otherwise: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -25,9 +25,8 @@ pytestmark = [
 def toy(broken: str) -> Target:
     """The toy, broken in this way."""
     program = (sys.executable, "-m", "tests.faults.toy")
-    environ = {"TOY": broken}
-    commands = {"sender": (*program, "sender"), "worker": (*program, "worker")}
-    return Target(**commands, environ=environ, patience=2.0, die_within=2.0)
+    sender, worker = (*program, "sender"), (*program, "worker")
+    return Target(sender=sender, worker=worker, environ={"TOY": broken}, patience=2.0, die_within=2.0)
 
 
 def findings(folder: Path, broken: str, plan: Plan) -> set[str]:
