@@ -47,7 +47,12 @@ def test_a_death_survives_its_way_to_the_agent() -> None:
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [(-9, "killed by SIGKILL"), (3, "exited with code 3"), (None, "did not end when killed"), (-99, "killed by signal 99")],
+    [
+        (-9, "killed by SIGKILL"),
+        (3, "exited with code 3"),
+        (None, "did not end when killed"),
+        (-99, "killed by signal 99"),
+    ],
 )
 def test_an_exit_status_is_put_in_words(status: int | None, words: str) -> None:
     assert described(status) == words

@@ -31,7 +31,9 @@ def test_patterns_are_expanded(pattern: str, name: str) -> None:
     assert expand(pattern, "george.example.com") == name
 
 
-@pytest.mark.parametrize(("pattern", "hint"), [("w@%x", "%x"), ("w%", "not one of"), ("w@", "host name"), (" ", "host name")])
+@pytest.mark.parametrize(
+    ("pattern", "hint"), [("w@%x", "%x"), ("w%", "not one of"), ("w@", "host name"), (" ", "host name")]
+)
 def test_a_wrong_pattern_is_refused_with_the_reason(pattern: str, hint: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=hint):
         expand(pattern, "george")
@@ -51,7 +53,7 @@ def test_the_default_name_gets_a_suffix_and_a_warning_when_it_is_taken() -> None
 
 def test_a_name_that_was_asked_for_and_is_taken_is_an_error() -> None:
     first = resolve_name("w@%h", hostname="h")
-    with pytest.raises(ImproperlyConfigured, match="w@h is taken by process .* -n w-2@h"):
+    with pytest.raises(ImproperlyConfigured, match=r"w@h is taken by process .* -n w-2@h"):
         resolve_name("w@%h", hostname="h")
     first.close()
     first.close()
