@@ -37,12 +37,14 @@ def measure(side: str, scenario: str, setting: Setting, workers: int, *under: st
     return answer
 
 
-def compare(scenario: str, mode: str, *, results: bool, size: int, workers: int, repeat: int) -> dict[str, Any]:
-    """Both sides in turn; medians of every figure."""
+def compare(
+    scenario: str, mode: str, *, results: bool, size: int, workers: int, repeat: int, control: bool
+) -> dict[str, Any]:
+    """Both sides in turn; medians of every figure. As a control, huey takes both places."""
 
     def run(side: str) -> dict[str, Any]:
         with working_folder() as folder:
-            return measure(side, scenario, Setting(Path(folder), mode, results, size), workers)
+            return measure("huey" if control else side, scenario, Setting(Path(folder), mode, results, size), workers)
 
     runs = interleaved(SIDES, repeat, run)
     figures = {
@@ -71,7 +73,7 @@ def plan(options: argparse.Namespace) -> list[dict[str, Any]]:
     """The comparisons asked for."""
     todo: list[dict[str, Any]] = []
     for mode in options.modes:
-        common = {"mode": mode, "repeat": options.repeat}
+        common = {"mode": mode, "repeat": options.repeat, "control": options.control}
         for scenario in ("enqueue", "bulk"):
             if scenario in options.parts:
                 todo.append({"scenario": scenario, "results": True, "size": options.tasks, "workers": 0, **common})
@@ -87,27 +89,37 @@ def plan(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def rows(comparison: dict[str, Any]) -> list[list[str]]:
-    """A comparison as lines of the table; the ratio says how many times better Umbel is."""
-    huey, umbel = (comparison["figures"][side] for side in SIDES)
+    """A comparison as lines of the table: how many times better Umbel is, and the least and the most of the pairs."""
     mode, workers = comparison["mode"], comparison["workers"] or "-"
     if comparison["scenario"] == "latency":
         return [
-            [f"{label}, ms", mode, workers, number(huey[name]), number(umbel[name]), times(huey[name] / umbel[name])]
+            [label, mode, workers, *_ratio(comparison, name, less_is_better=True)]
             for label, name in (
-                ("start p50", "start_p50_ms"),
-                ("round trip p50", "trip_p50_ms"),
-                ("round trip p99", "trip_p99_ms"),
+                ("start p50, ms", "start_p50_ms"),
+                ("round trip p50, ms", "trip_p50_ms"),
+                ("round trip p99, ms", "trip_p99_ms"),
                 ("its worker's CPU, %", "worker_cpu_percent"),
             )
         ]
     label = {"enqueue": "enqueue one by one", "bulk": "enqueue in bulk"}.get(comparison["scenario"])
     label = label or f"drain, results {'on' if comparison['results'] else 'off'}"
-    speed = times(umbel["rate"] / huey["rate"])
-    work = times(huey["cpu_us"] / umbel["cpu_us"])
     return [
-        [f"{label}, tasks/s", mode, workers, number(huey["rate"]), number(umbel["rate"]), speed],
-        ["  CPU us a task", "", "", number(huey["cpu_us"]), number(umbel["cpu_us"]), work],
+        [f"{label}, tasks/s", mode, workers, *_ratio(comparison, "rate", less_is_better=False)],
+        ["  CPU us a task", "", "", *_ratio(comparison, "cpu_us", less_is_better=True)],
     ]
+
+
+def _ratio(comparison: dict[str, Any], name: str, *, less_is_better: bool) -> list[str]:
+    huey, umbel = (comparison["figures"][side][name] for side in SIDES)
+    runs = (comparison["runs"][side] for side in SIDES)
+    pairs = sorted(_better(one[name], other[name], less_is_better) for one, other in zip(*runs, strict=True))
+    spread = f"{pairs[0]:.1f} - {pairs[-1]:.1f}" if len(pairs) > 1 else ""
+    return [number(huey), number(umbel), times(_better(huey, umbel, less_is_better)), spread]
+
+
+def _better(huey: float, umbel: float, less_is_better: bool) -> float:
+    over, under = (huey, umbel) if less_is_better else (umbel, huey)
+    return over / under if under else float("nan")
 
 
 def goals(comparisons: list[dict[str, Any]]) -> dict[str, tuple[str, bool]]:
@@ -135,6 +147,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--control", action="store_true", help="huey against huey: what the machine's noise comes to")
     parser.add_argument("--json", metavar="PATH", help="also write everything as JSON; - is standard output")
     options = parser.parse_args()
     facts = {**machine(home()), **peers_versions()}
@@ -145,14 +158,17 @@ def main() -> int:
         lines += rows(comparisons[-1])
         print(".", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
-    print(table(["", "mode", "workers", *SIDES, "umbel is better by"], lines))
+    other = "huey again" if options.control else "umbel"
+    print(table(["", "mode", "workers", "huey", other, f"{other} is better by", "pairs"], lines))
+    save(options.json, {"machine": facts, "comparisons": comparisons})
+    if options.control:
+        return 0
     for mode in options.modes:
         figures = [each["figures"] for each in comparisons if each["mode"] == mode]
         counted = {side: syncs(side, mode) for side in SIDES} if "enqueue" in options.parts else {}
         for side in SIDES if figures else ():
             often = f", {counted[side]:.2f} syncs a call sent" if counted.get(side) is not None else ""
             print(f"{mode}: {side} {figures[0][side]['durability']}{often}")
-    save(options.json, {"machine": facts, "comparisons": comparisons})
     return judge(goals(comparisons))
 
 
