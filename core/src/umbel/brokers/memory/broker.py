@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING
 from umbel.brokers.memory.consumer import MemoryConsumer
 from umbel.brokers.memory.hub import Hub
 from umbel.brokers.memory.lane import LEVELS
+from umbel.brokers.memory.session import Session
 from umbel.brokers.memory.settler import MemorySettler
 from umbel.spec import (
     Broker,
     Capabilities,
-    Failure,
     Message,
     PublishError,
     Queue,
     QueueStats,
-    Unsupported,
 )
 
 if TYPE_CHECKING:
@@ -67,27 +66,13 @@ class MemoryBroker(Broker):
         self.capabilities = FULL if capabilities is None else _possible(capabilities)
         if lease is not None:
             self.capabilities = replace(self.capabilities, lease=lease)
-        priorities = self.capabilities.priorities
-        self.levels = tuple(priority * priorities // LEVELS for priority in range(LEVELS))
-        """The level of each priority from 0 to 9; those beyond count as the nearest."""
-        self.limits = self.capabilities.max_delay != FULL.max_delay or self.capabilities.max_body is not None
-        self._fault = fault
+        self._session = Session(self.hub, self.capabilities, fault)
+        self._enter = self._session.enter
         self._consumers: list[MemoryConsumer] = []
         self._subscriptions: list[Subscription] = []
 
-    def enter(self, verb: str) -> None:
-        """What comes before every verb. Not under the lock: in a forked process nobody would ever release it."""
-        self.hub.check_process()
-        if self._fault is not None:
-            self._fault(verb)
-
-    def leave(self, verb: str) -> None:
-        """What comes after a verb that changed something."""
-        if self._fault is not None:
-            self._fault(f"{verb}: done")
-
     def declare(self, queues: Sequence[Queue]) -> None:
-        self.enter("declare")
+        self._enter("declare")
         with self.hub.lock:
             for queue in queues:
                 self.hub.lane(queue.name)
@@ -95,55 +80,43 @@ class MemoryBroker(Broker):
                     self.hub.lane(f"{queue.name}.dead")
 
     def publish(self, messages: Sequence[Message]) -> None:
-        self.enter("publish")
-        failures = self.refused(messages) if self.limits else []
+        session = self._session
+        session.enter("publish")
+        failures = session.refused(messages)
         if failures:
             refused = {id(failure.message) for failure in failures}
             messages = [message for message in messages if id(message) not in refused]
         with self.hub.lock:
-            self.hub.put(messages, self.levels)
-        self.leave("publish")
+            self.hub.put(messages, session.levels)
+        session.leave("publish")
         if failures:
             raise PublishError(failures)
 
-    def refused(self, messages: Sequence[Message]) -> list[Failure]:
-        """Those that are too large. Unsupported if one is held back for longer than this broker can."""
-        limit, latest = self.capabilities.max_body, self.hub.clock.now() + self.capabilities.max_delay
-        if any(message.eta is not None and message.eta > latest for message in messages):
-            raise Unsupported(f"this broker holds a message back for {self.capabilities.max_delay:g} s at most")
-        if limit is None:
-            return []
-        return [
-            Failure(message, Unsupported(f"a body of {len(message.body)} bytes; the most is {limit}"), certain=True)
-            for message in messages
-            if len(message.body) > limit
-        ]
-
     def consume(self, queues: Sequence[str], *, owner: str, prefetch: int) -> Consumer:
-        self.enter("consume")
-        consumer = MemoryConsumer(self, queues, owner, prefetch)
+        self._enter("consume")
+        consumer = MemoryConsumer(self, self._session, queues, owner, prefetch)
         with self.hub.lock:
             for name in queues:
                 self.hub.lane(name)
-            self.hub.consumers.append(consumer)
-            self._consumers = [mine for mine in self._consumers if mine in self.hub.consumers]
-            self._consumers.append(consumer)
+            self.hub.holders.append(consumer.holder)
+        self._consumers = [mine for mine in self._consumers if not mine.closed]
+        self._consumers.append(consumer)
         return consumer
 
     def renew(self, owner: str) -> None:
         if self.capabilities.held_by != "owner":
             super().renew(owner)
-        self.enter("renew")
+        self._enter("renew")
         hub = self.hub
         with hub.lock:
             hub.expire()
-            if any(consumer.owner == owner for consumer in hub.consumers):
+            if any(holder.owner == owner for holder in hub.holders):
                 hub.renewed[owner] = hub.clock.steady() + (self.capabilities.lease or 0.0)
 
     def release(self, owner: str, started: Collection[str]) -> None:
         if self.capabilities.held_by != "owner":
             super().release(owner, started)
-        self.enter("release")
+        self._enter("release")
         with self.hub.lock:
             self.hub.expire()
             self.hub.release(owner, started)
@@ -151,7 +124,7 @@ class MemoryBroker(Broker):
     def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
         if not self.capabilities.exact_stats:
             return super().stats(queues)
-        self.enter("stats")
+        self._enter("stats")
         hub = self.hub
         with hub.lock:
             hub.tidy()
@@ -169,45 +142,45 @@ class MemoryBroker(Broker):
             return counts
 
     def queues(self) -> Sequence[str]:
-        self.enter("queues")
+        self._enter("queues")
         with self.hub.lock:
             return list(self.hub.lanes)
 
     def browse(self, queue: str, limit: int) -> Sequence[Message]:
-        self.enter("browse")
+        self._enter("browse")
         with self.hub.lock:
             self.hub.tidy()
             lane = self.hub.lanes.get(queue)
             return list(islice(lane.upcoming(), limit)) if lane else []
 
     def purge(self, queue: str) -> int:
-        self.enter("purge")
+        self._enter("purge")
         with self.hub.lock:
             self.hub.tidy()
             lane = self.hub.lanes.get(queue)
             return lane.purge() if lane else 0
 
     def delete(self, queues: Sequence[str]) -> None:
-        self.enter("delete")
+        self._enter("delete")
         with self.hub.lock:
             self.hub.delete(queues)
 
     def broadcast(self, topic: str, body: bytes) -> None:
         if not self.capabilities.fan_out:
             super().broadcast(topic, body)
-        self.enter("broadcast")
+        self._enter("broadcast")
         self.hub.topics.send(topic, body)
 
     def subscribe(self, topics: Sequence[str]) -> Subscription:
         if not self.capabilities.fan_out:
             return super().subscribe(topics)
-        self.enter("subscribe")
+        self._enter("subscribe")
         subscription = self.hub.topics.listen(topics)
         self._subscriptions.append(subscription)
         return subscription
 
     def settler(self, backend: ResultBackend) -> Settler | None:
-        return MemorySettler(self) if getattr(backend, "hub", None) is self.hub else None
+        return MemorySettler(self._session) if getattr(backend, "hub", None) is self.hub else None
 
     def close(self) -> None:
         if self.hub.foreign:

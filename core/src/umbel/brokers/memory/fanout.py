@@ -38,6 +38,11 @@ class Topics:
                 self._listeners.setdefault(topic, []).append(subscription)
         return subscription
 
+    def listeners(self) -> int:
+        """How many listen."""
+        with self._lock:
+            return len({id(one) for listeners in self._listeners.values() for one in listeners})
+
     def leave(self, subscription: MemorySubscription) -> None:
         with self._lock:
             for topic in subscription.topics:

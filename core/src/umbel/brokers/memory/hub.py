@@ -8,7 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from umbel.brokers.memory.fanout import Topics
-from umbel.brokers.memory.lane import Entry, Lane
+from umbel.brokers.memory.lane import Entry, Holder, Lane
 from umbel.brokers.memory.results import ResultTable
 from umbel.clock import SystemClock
 from umbel.spec import Fatal
@@ -16,7 +16,6 @@ from umbel.spec import Fatal
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from umbel.brokers.memory.consumer import MemoryConsumer
     from umbel.clock import Clock
     from umbel.spec import Message
 
@@ -35,7 +34,8 @@ class Hub:
         self.waiting = 0
         """Consumers that wait on `changed`."""
         self.lanes: dict[str, Lane] = {}
-        self.consumers: list[MemoryConsumer] = []
+        self.holders: list[Holder] = []
+        """One for each open consumer."""
         self.renewed: dict[str, float] = {}
         """Owner to the end of the lease that its last renewal gave to all that it held then."""
         self.tokens = count(1)
@@ -106,8 +106,8 @@ class Hub:
             return
         lost: list[Entry] = []
         self.next_end = NEVER
-        for consumer in self.consumers:
-            held, renewed = consumer.held, self.renewed.get(consumer.owner, 0.0)
+        for holder in self.holders:
+            held, renewed = holder.held, self.renewed.get(holder.owner, 0.0)
             while held:
                 token, entry = next(iter(held.items()))
                 until = max(entry.until, renewed)
@@ -131,32 +131,47 @@ class Hub:
 
     def leased(self) -> dict[str, int]:
         counts: dict[str, int] = {}
-        for consumer in self.consumers:
-            for entry in consumer.held.values():
+        for holder in self.holders:
+            for entry in holder.held.values():
                 counts[entry.lane.name] = counts.get(entry.lane.name, 0) + 1
         return counts
+
+    def take(self, holder: Holder, token: int) -> Entry | None:
+        """What was claimed by that token, which is settled with this; None if it is not the holder's any more."""
+        entry = holder.held.pop(token, None)
+        if entry is None:
+            # The same owner may have consumed anew; its claims are its own whichever consumer made them.
+            for sibling in self.holders:
+                if sibling.owner == holder.owner and token in sibling.held:
+                    return sibling.held.pop(token)
+        return entry
+
+    def owns(self, holder: Holder, token: int) -> bool:
+        return token in holder.held or any(
+            sibling.owner == holder.owner and token in sibling.held for sibling in self.holders
+        )
 
     def delete(self, names: Iterable[str]) -> None:
         for name in names:
             lane = self.lanes.pop(name, None)
-            for consumer in self.consumers if lane else ():
-                for token in [token for token, entry in consumer.held.items() if entry.lane is lane]:
-                    del consumer.held[token]
+            for holder in self.holders if lane else ():
+                for token in [token for token, entry in holder.held.items() if entry.lane is lane]:
+                    del holder.held[token]
         self.wake()
 
     def release(self, owner: str, started: Collection[str]) -> None:
         back: list[Entry] = []
-        for consumer in self.consumers:
-            if consumer.owner == owner:
-                for entry in consumer.held.values():
+        for holder in self.holders:
+            if holder.owner == owner:
+                for entry in holder.held.values():
                     if entry.message.id in started:
                         entry.charged += 1
                         # Several may have been running; which of them killed the process shows when each comes alone.
                         entry.alone = True
                     back.append(entry)
-                consumer.held.clear()
+                holder.held.clear()
         self.give_back(back)
 
     def forget_owner(self, owner: str) -> None:
-        if not any(consumer.owner == owner for consumer in self.consumers):
+        if not any(holder.owner == owner for holder in self.holders):
             self.renewed.pop(owner, None)

@@ -39,6 +39,17 @@ class Entry:
         """Whether nobody knows what became of it the last time: then it shares a batch with nothing else."""
 
 
+class Holder:
+    """What one consumer holds."""
+
+    __slots__ = ("held", "owner")
+
+    def __init__(self, owner: str) -> None:
+        self.owner = owner
+        self.held: dict[int, Entry] = {}
+        """By claim, the one whose lease ends first in front: a claim that is not in here is not its own any more."""
+
+
 class Lane:
     """The messages of one queue that nobody holds. Used under the hub's lock."""
 

@@ -10,14 +10,14 @@ from umbel.spec import Consumer, Delivery, Message, PublishError, Result, Settle
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from umbel.brokers.memory.broker import MemoryBroker
+    from umbel.brokers.memory.session import Session
 
 
 class MemorySettler(Settler):
     """All under one lock, so that nobody sees half of it."""
 
-    def __init__(self, broker: MemoryBroker) -> None:
-        self._broker = broker
+    def __init__(self, session: Session) -> None:
+        self._session = session
 
     def settle(
         self,
@@ -28,31 +28,34 @@ class MemorySettler(Settler):
         *,
         ttl: float | None,
     ) -> Sequence[Delivery]:
-        broker = self._broker
-        if not isinstance(consumer, MemoryConsumer) or consumer.hub is not broker.hub:
+        session = self._session
+        hub = session.hub
+        if not isinstance(consumer, MemoryConsumer) or consumer.hub is not hub:
             raise TypeError(f"{consumer!r} is not a consumer of this broker")
-        broker.enter("settle")
-        failures = broker.refused(messages) if messages and broker.limits else []
+        session.enter("settle")
+        failures = session.refused(messages)
         if failures:
             raise PublishError(failures)
-        hub, held = broker.hub, consumer.held
+        holder = consumer.holder
+        held = holder.held
         lost: list[Delivery] = []
         with hub.lock:
             hub.expire()
             ours: list[Result] = []
             for result, delivery in results:
-                if delivery.receipt in held or consumer.owns(delivery):
+                if delivery.receipt in held or hub.owns(holder, delivery.receipt):
                     ours.append(result)
                 else:
                     lost.append(delivery)
             if ours:
                 hub.results.put(ours, ttl, hub.clock.steady())
             if messages:
-                hub.put(messages, broker.levels)
+                hub.put(messages, session.levels)
             pop = held.pop
             for delivery in done:
-                if pop(delivery.receipt, None) is None and consumer.take(delivery) is None and delivery not in lost:
+                token = delivery.receipt
+                if pop(token, None) is None and hub.take(holder, token) is None and delivery not in lost:
                     lost.append(delivery)
             hub.wake()
-        broker.leave("settle")
+        session.leave("settle")
         return lost
