@@ -27,8 +27,8 @@ class Worker:
 
     def __init__(self, processes: int, log: Path) -> None:
         self.log = log
-        umbel = Path(sys.executable).with_name("umbel")
-        self.command = [str(umbel), "-A", "examples.codebase.tasks", "worker", "-c", str(processes), "-l", "warning"]
+        umbel = [sys.executable, "-m", "umbel", "-A", "examples.codebase.tasks"]
+        self.command = [*umbel, "worker", "-c", str(processes), "-l", "warning"]
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Worker:
