@@ -15,7 +15,7 @@ from umbel.worker import children as children_module
 from umbel.worker import processes
 from umbel.worker.logs import setup_logging
 from umbel.worker.options import WorkerOptions
-from umbel.worker.page import Slot
+from umbel.worker.page import EARLY, Slot
 from umbel.worker.supervisor import Supervisor
 
 FILE = sys.argv[1]
@@ -55,7 +55,7 @@ def child(app: Any, options: WorkerOptions, *, slot: Slot, owner: str, control: 
         match kind:
             case "busy":
                 slot.begin(0, f"late-{number}")
-                slot.begin(1, f"early-{number}", early=True)
+                slot.begin(1, f"early-{number}", policy=EARLY)
                 slot.count()
             case "limit":
                 slot.begin(0, "quick")

@@ -7,18 +7,18 @@ import time
 
 import pytest
 
-from umbel.worker.page import Page, Started
+from umbel.worker.page import EARLY, FAILS_IF_LOST, Page, Started
 
 
 def test_what_has_begun_and_not_ended_is_listed() -> None:
     slot = Page(1, 3).slot(0)
     slot.begin(0, "a")
-    slot.begin(2, "c", 5.5, True, 2.5, 4, 1)
+    slot.begin(2, "c", 5.5, EARLY | FAILS_IF_LOST, 2.5, 4, 1)
     slot.begin(1, "b")
     slot.end(1)
     assert slot.started() == [
         Started(id="a"),
-        Started(id="c", deadline=5.5, early=True, limit=2.5, attempt=4, generation=1),
+        Started(id="c", deadline=5.5, policy=EARLY | FAILS_IF_LOST, limit=2.5, attempt=4, generation=1),
     ]
 
 
@@ -29,6 +29,12 @@ def test_an_entry_says_nothing_of_the_one_before_it() -> None:
     slot.begin(0, "b")
     assert slot.started() == [Started(id="b")]
     assert slot.next_deadline() is None
+
+
+def test_an_early_acknowledgement_can_be_given_as_a_bool() -> None:
+    slot = Page(1, 1).slot(0)
+    slot.begin(0, "a", 0.0, True)
+    assert slot.started() == [Started(id="a", policy=EARLY)]
 
 
 def test_the_slots_of_two_children_are_apart() -> None:

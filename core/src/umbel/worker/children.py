@@ -180,7 +180,7 @@ class Children:
                     "Task %s exceeded its hard time limit of %g s: its child is killed", failed.id, failed.limit
                 )
             else:
-                logger.error("Task %s is lost with its child: it was acknowledged before it ran", failed.id)
+                logger.error("Task %s is lost with its child, and fails", failed.id)
         if stopping:
             return
         if process.status == 0:

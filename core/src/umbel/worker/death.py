@@ -6,6 +6,8 @@ import signal
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from umbel.worker.page import AGAIN_IF_OVERDUE, EARLY, FAILS_IF_LOST
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True)
 class Failed:
-    """A task that nobody will deliver again, or should run again."""
+    """A task that has failed with its child; it is not delivered again, or finds its failure stored when it is."""
 
     id: str
     limit: float | None = None
@@ -55,16 +57,19 @@ def certify(
 ) -> Death:
     """The verdict on what a dead child was running, `now` being boot time.
 
-    A task past its deadline has failed for that. One that was acknowledged early is lost. All others go back to their
-    queues, charged with an attempt, unless the worker was `stopped`, for which they are not to blame.
+    A task past its deadline has failed for that. One that was acknowledged early is lost, as is one that asks for it.
+    All others go back to their queues, charged with an attempt, unless the worker was `stopped`, for which they are
+    not to blame.
     """
     death = Death(owner=owner, reason=described(status))
     for task in started:
+        early = bool(task.policy & EARLY)
         overdue = 0 < task.deadline <= now
-        if overdue or task.early:
+        lost = not overdue and not stopped and bool(task.policy & FAILS_IF_LOST)
+        if early or lost or (overdue and not task.policy & AGAIN_IF_OVERDUE):
             limit = (task.limit or default_limit or 0.0) if overdue else None
             death.failed.append(Failed(id=task.id, limit=limit, attempt=task.attempt, generation=task.generation))
-        if not task.early and (overdue or not stopped):
+        if not early and (overdue or not stopped):
             death.charged.append(task.id)
     return death
 

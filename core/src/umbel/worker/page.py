@@ -12,9 +12,14 @@ _ID = MAX_ID + 1
 """Bytes set aside for an id."""
 _NUMBERS = 4
 """Arrays of eight bytes per task: deadline, limit, attempt, generation."""
-_EARLY = 1
-_NUMBERED = 2
-"""A flag: the numbers of the entry were written, because they are not the usual ones."""
+EARLY = 1
+"""Acknowledged before it ran: nobody delivers it again. (True means the same.)"""
+FAILS_IF_LOST = 2
+"""`reject_on_worker_lost=False`: it has failed if its child dies, and is not run again."""
+AGAIN_IF_OVERDUE = 4
+"""`acks_on_timeout=False`: it runs again after its hard time limit, and has not failed."""
+_NUMBERED = 128
+"""The numbers of the entry were written, because they are not the usual ones."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -24,8 +29,8 @@ class Started:
     id: str
     deadline: float = 0.0
     """On `clock.boot_time`, when its child has to be killed; 0: never."""
-    early: bool = False
-    """Acknowledged before it ran: nobody delivers it again."""
+    policy: int = 0
+    """EARLY, FAILS_IF_LOST and AGAIN_IF_OVERDUE, added up."""
     limit: float = 0.0
     """The hard time limit behind the deadline, seconds."""
     attempt: int = 1
@@ -59,12 +64,12 @@ class Slot:
         index: int,
         id: str,
         deadline: float = 0.0,
-        early: bool = False,
+        policy: int = 0,
         limit: float = 0.0,
         attempt: int = 1,
         generation: int = 0,
     ) -> None:
-        """The task at this position has started. ValueError for an id of more than MAX_ID bytes."""
+        """The task at this position has started; see `Started`. ValueError for an id of more than MAX_ID bytes."""
         try:
             name = id.encode()
         except UnicodeEncodeError:
@@ -80,9 +85,9 @@ class Slot:
             self._limits[index] = limit
             self._attempts[index] = attempt
             self._generations[index] = generation
-            self._flags[index] = _NUMBERED | early
+            self._flags[index] = _NUMBERED | policy
         else:
-            self._flags[index] = early
+            self._flags[index] = policy
         self._lengths[index] = length
 
     def end(self, index: int) -> None:
@@ -100,9 +105,8 @@ class Slot:
     def _entry(self, index: int, length: int) -> Started:
         start = index * _ID
         flags = self._flags[index]
-        entry = Started(
-            id=bytes(self._ids[start : start + length]).decode("utf-8", "surrogatepass"), early=bool(flags & _EARLY)
-        )
+        id = bytes(self._ids[start : start + length]).decode("utf-8", "surrogatepass")
+        entry = Started(id=id, policy=flags & ~_NUMBERED)
         if flags & _NUMBERED:
             entry.deadline = self._deadlines[index]
             entry.limit = self._limits[index]

@@ -39,7 +39,7 @@ CLOSING = 1.5
 FULL_LINE = 0.05
 """Seconds after which to write on to a process that does not read."""
 SAME = 0.2
-"""Seconds within which a signal repeats itself: `timeout` and init systems send it to us and to our group."""
+"""Seconds within which a second TERM is the first one: `timeout` and init systems send it to us and to our group."""
 
 
 class ChildEntry(Protocol):
@@ -80,6 +80,7 @@ class Supervisor:
         self._announced = False
         self._exit_code = 0
         self._stopping = False
+        self._asked_by: int | None = None
         self._asked = 0.0
         """When the last signal to stop came. This and the next are monotonic."""
         self._kill_at: float | None = None
@@ -219,8 +220,8 @@ class Supervisor:
         if signum == signal.SIGCHLD:
             return
         now = time.monotonic()
-        repeated = now - self._asked < SAME
-        self._asked = now
+        repeated = (signum, self._asked_by) == (signal.SIGTERM, signal.SIGTERM) and now - self._asked < SAME
+        self._asked, self._asked_by = now, signum
         if signum == signal.SIGQUIT or (self._stopping and not repeated):
             logger.warning("%s: stopping at once; what is running goes back to its queue", signum.name)
             self._exit_code = 1
