@@ -48,6 +48,14 @@ def test_one_long_outlier_makes_the_next_batches_small_and_then_they_grow_again(
     assert after == 1 < before <= mixed.limit(0, 0) + 5
 
 
+def test_a_slot_that_is_stuck_is_not_counted_on() -> None:
+    some = room(slots=2)
+    some.took("t", 0.001)
+    assert some.limit(0, 2, stuck=0) == 100
+    assert some.limit(0, 2, stuck=1) == 50
+    assert some.limit(0, 2, stuck=2) == 0
+
+
 def test_tasks_that_nobody_has_timed_count_as_long() -> None:
     fresh = room()
     assert fresh.surplus(deliveries("a", "b", "c"), 0, 0) == 2

@@ -74,7 +74,7 @@ class Child:
             self.ready,
             self._room,
             running=self._since.__len__,
-            since=lambda: min(self._since.values(), default=None),
+            stuck=self._stuck,
             dispatch=self._async.dispatch,
             async_room=self._async.room,
             blocked=lambda: self._settler.failing,
@@ -125,7 +125,13 @@ class Child:
 
     def _connect(self) -> Consumer:
         options = self.options
-        return self.app.broker.consume(options.queues, owner=self.owner, prefetch=max(options.prefetch, options.slots))
+        # What is finished and not settled yet is held too, and must not stand in the way of the next batch.
+        prefetch = 3 * max(options.prefetch, options.slots)
+        return self.app.broker.consume(options.queues, owner=self.owner, prefetch=prefetch)
+
+    def _stuck(self) -> int:
+        before = time.monotonic() - self.options.horizon
+        return sum(since < before for since in list(self._since.values()))
 
     def _work(self) -> None:
         if self.options.pool == "threads":

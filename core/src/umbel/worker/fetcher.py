@@ -36,7 +36,7 @@ class Fetcher:
         room: Room,
         *,
         running: Callable[[], int],
-        since: Callable[[], float | None],
+        stuck: Callable[[], int],
         dispatch: Callable[[Sequence[Delivery]], Sequence[Delivery]],
         async_room: Callable[[], int],
         blocked: Callable[[], bool],
@@ -46,7 +46,8 @@ class Fetcher:
         self._ready = ready
         self._room = room
         self._running = running
-        self._since = since
+        self._stuck = stuck
+        """How many of what runs has run for longer than the horizon."""
         self._dispatch = dispatch
         """Starts the `async def` tasks among these on the loop, and returns the others."""
         self._async_room = async_room
@@ -130,7 +131,7 @@ class Fetcher:
             self._rest(0.05)
             return
         waiting, running = self._ready.qsize(), self._running()
-        limit = self._room.limit(waiting, running) + self._async_room()
+        limit = self._room.limit(waiting, running, self._stuck()) + self._async_room()
         if limit <= 0:
             self._wait_for_room(waiting)
             return
@@ -157,8 +158,7 @@ class Fetcher:
                 return
             self._bell.get(timeout=horizon / 2 if waiting else LONGEST_RECEIVE)
         except Empty:
-            since = self._since()
-            if waiting and since is not None and time.monotonic() - since > horizon:
+            if waiting and self._stuck() >= self._room.slots:
                 self._give_back(drain(self._ready))
         finally:
             self._waiting = False

@@ -35,16 +35,20 @@ class Room:
         """Seconds that a task of this name will take; one that nobody has timed yet counts as long."""
         return self._names.get(name, self.horizon)
 
-    def limit(self, waiting: int, running: int) -> int:
-        """How many to fetch now, with so many fetched and not started, and so many running."""
-        free = self.slots - running - waiting
-        if self._mean is None:
-            return max(free, 0)
-        held = self.slots * self.horizon / max(self._mean, 1e-6)
+    def limit(self, waiting: int, running: int, stuck: int = 0) -> int:
+        """How many to fetch now, with so many fetched and not started, so many running, and of these so many stuck.
+
+        Stuck is what has run for longer than the horizon already: its slot is not counted on.
+        """
+        free = max(self.slots - running - waiting, 0)
+        moving = self.slots - stuck
+        if self._mean is None or moving <= 0:
+            return free
+        held = moving * self.horizon / max(self._mean, 1e-6)
         wanted = int(min(held, self.prefetch)) - waiting
         if running >= self.slots and wanted <= self.slots:
-            return max(free, 0)  # a long task runs: what would be fetched now could not start
-        return max(free, wanted, 0)
+            return free  # tasks of this length: what would be fetched now could not start soon
+        return max(free, wanted)
 
     def surplus(self, deliveries: Sequence[Delivery], waiting: int, running: int) -> int:
         """How many of these, at the end, are beyond the horizon and go back at once."""
