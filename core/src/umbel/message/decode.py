@@ -191,7 +191,7 @@ def _check_time_limits(timelimit: Any) -> None:
 
 def _check_moment(text: Any, name: str) -> None:
     try:
-        times.from_iso(text)
+        times.to_unix(text)
     except (ValueError, OverflowError):
         raise InvalidMessage(f"{name!r} is no moment in ISO 8601: {text[:40]!r}") from None
 

@@ -91,14 +91,9 @@ def _write_container(value: Any, brackets: tuple[str, str], pieces: list[str], l
 
 def _repr(value: Any, left: int) -> str:
     left = max(left, 0)
-    cut = ""
-    if isinstance(value, (str, bytes, bytearray)) and len(value) > left:
-        value = value[:left]
-        cut = "..."
+    cut = isinstance(value, (str, bytes, bytearray)) and len(value) > left
     try:
-        text = repr(value)
+        text = repr(value[:left] if cut else value)
     except Exception as exc:  # noqa: BLE001 - the argument's own method, and only for show
         return f"<unrepresentable {type(value).__name__}: {type(exc).__name__}>"
-    if not cut and len(text) > left + 3:
-        return f"{text[:left]}..."
-    return text + cut
+    return f"{text[: left + 2]}..." if cut or len(text) > left + 3 else text

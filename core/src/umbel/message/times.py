@@ -31,7 +31,7 @@ def to_iso(moment: float) -> str:
 
 
 @lru_cache(maxsize=1024)
-def from_iso(text: str) -> float:
+def to_unix(text: str) -> float:
     """Unix time of a moment on the wire; ValueError if it is none."""
     if len(text) > LONGEST:
         raise ValueError(f"{text[:LONGEST]!r}... is no moment in ISO 8601")
@@ -63,7 +63,7 @@ def at(moment: Any, name: str, now: float) -> float:
         if isinstance(moment, datetime):
             return from_datetime(moment)
         if isinstance(moment, str):
-            return from_iso(moment)
+            return to_unix(moment)
         if isinstance(moment, timedelta):
             return now + moment.total_seconds()
     except (ValueError, OverflowError) as exc:

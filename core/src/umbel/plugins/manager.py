@@ -42,8 +42,8 @@ class Installed:
 
     name: str
     group: str
-    kinds: tuple[str, ...]
-    """broker, result backend, serializer, router; empty if it could not be loaded."""
+    kind: str
+    """broker, result backend, serializer, router, joined by commas; empty if it could not be loaded."""
     distribution: str
     version: str
     spec: int | None
@@ -83,8 +83,7 @@ class Plugins:
         found = []
         for name in names:
             claim = self._named(SERIALIZERS, name, "serializer")
-            brought = [each for several in self._ask(claim, "umbel_serializers", {}) for each in several]
-            chosen = next((each for each in brought if each.name == name), None)
+            chosen = self._brought(claim, name)
             if chosen is None:
                 need = f": pip install '{EXTRAS[name]}'" if name in EXTRAS else ""
                 raise PluginError(f"{claim} brings no serializer named {name!r} here{need}")
@@ -103,6 +102,10 @@ class Plugins:
         """All that is installed, loaded to see whether it can be; what is wrong is in the lines, not raised."""
         return [self._inspect(claim) for group in GROUPS for claim in sorted(self._entries.claims(group), key=str)]
 
+    def _brought(self, claim: Claim, name: str) -> Serializer | None:
+        brought = [each for several in self._ask(claim, "umbel_serializers", {}) for each in several]
+        return next((each for each in brought if each.name == name), None)
+
     def _transport(self, hook: str, kind: type, url: str, options: Mapping[str, Any]) -> Any:
         claim = self._claim(url, _KINDS[hook])
         shown = mask(url)
@@ -116,7 +119,9 @@ class Plugins:
             raise PluginError(f"{claim} lacks what it needs for {shown}: {exc}") from exc
         except Exception as exc:  # noqa: BLE001 - raised again, without its cause where that shows the secret
             cause = exc if _is_safe(exc, url) else None
-            raise ImproperlyConfigured(f"{shown} is not usable: {mask_text(str(exc), url)} ({claim})") from cause
+            raise ImproperlyConfigured(
+                f"{shown} is not usable: {mask_text(str(exc), url)} [{claim.distribution}]"
+            ) from cause
         if made is None:
             if hook not in self._implemented(self._load(claim)):
                 raise PluginError(f"{claim} brings no {_KINDS[hook]}, so {shown} cannot be one")
@@ -200,7 +205,7 @@ class Plugins:
         return tuple(caller.name for caller in self._hooks.get_hookcallers(plugin) or ())
 
     def _inspect(self, claim: Claim) -> Installed:
-        kinds: tuple[str, ...] = ()
+        kind = ""
         spec = error = None
         rivals = self._entries.claims(claim.group, claim.name)
         if len(rivals) > 1:
@@ -209,13 +214,15 @@ class Plugins:
             try:
                 plugin = self._load(claim)
                 spec = _spec(claim, plugin)
-                kinds = tuple(_KINDS[hook] for hook in self._implemented(plugin))
+                kind = ", ".join(_KINDS[hook] for hook in self._implemented(plugin))
+                if claim.group == SERIALIZERS and claim.name in EXTRAS and self._brought(claim, claim.name) is None:
+                    kind += f" (needs {EXTRAS[claim.name]})"
             except PluginError as exc:
                 error = str(exc)
         return Installed(
             name=claim.name,
             group=claim.group,
-            kinds=kinds,
+            kind=kind,
             distribution=claim.distribution,
             version=claim.version,
             spec=spec,
