@@ -144,7 +144,8 @@ def test_of_many_threads_that_arrive_exactly_one_completes_the_set(backend: Memo
 
     def arrive(number: int) -> int:
         together.wait()
-        return list(backend.arrive([Arrival(barrier="g", member=str(number), value=b"")], ttl=60))[0]
+        (size,) = backend.arrive([Arrival(barrier="g", member=str(number), value=b"")], ttl=60)
+        return size
 
     threads = [Background(lambda n=n: arrive(n)) for n in range(8)]
     assert sorted(thread.wait() for thread in threads) == list(range(1, 9))
