@@ -228,3 +228,21 @@ def test_what_was_printed_before_comes_first(capfd: pytest.CaptureFixture[str]) 
     print("printed", end=" ", file=sys.stderr)
     logging.getLogger("umbel").info("logged")
     assert re.fullmatch(r"printed \[.*\] INFO  logged\n", capfd.readouterr().err)
+
+
+def test_a_format_of_ones_own_can_name_the_task(out: io.StringIO) -> None:
+    setup_logging(
+        "INFO", stream=out, format="%(levelname)s %(task_id)s %(message)s", task_format="T %(task_name)s %(message)s"
+    )
+    token = current_request.set(Context(task="tasks.add", id=ID))
+    logging.getLogger("shop").info("paid")
+    logging.getLogger("umbel.task.shop").info("paid")
+    current_request.reset(token)
+    logging.getLogger("shop").info("open")
+    assert out.getvalue().splitlines() == [f"INFO {ID} paid", "T tasks.add paid", "INFO ??? open"]
+
+
+def test_a_date_format_of_ones_own_is_used(out: io.StringIO) -> None:
+    setup_logging("INFO", stream=out, datefmt="%Y!")
+    logging.getLogger("umbel").info("x")
+    assert re.fullmatch(r"\[\d{4}!\] INFO  x\n", out.getvalue())

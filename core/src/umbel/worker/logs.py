@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import sys
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -111,13 +110,13 @@ def _text_of(record: logging.LogRecord, task: tuple[str, str] | None) -> str:
 class PeopleFormatter(logging.Formatter):
     """``[12:01:02] INFO  tasks.add[1f0c9b52] succeeded in 0.003s``."""
 
-    def __init__(self, *, color: bool) -> None:
-        super().__init__()
+    def __init__(self, *, color: bool, datefmt: str | None = None) -> None:
+        super().__init__(datefmt=datefmt or "%H:%M:%S")
         self._color = color
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, and the traceback's lines after it."""
-        moment = time.strftime("%H:%M:%S", time.localtime(record.created))
+        moment = self.formatTime(record, self.datefmt)
         level = f"{_SHORT.get(record.levelname, record.levelname):<5}"
         task = _task_of(record)
         text = _text_of(record, task)
@@ -166,6 +165,26 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(fields, default=str)
 
 
+class OwnFormatter(logging.Formatter):
+    """A format of the user's, in the %-style; ``%(task_name)s`` and ``%(task_id)s`` are ``???`` outside tasks.
+
+    `task_format` is for what loggers below ``umbel.task`` say, and by default the same.
+    """
+
+    def __init__(
+        self, format: str, datefmt: str | None = None, task_format: str | None = None, task_datefmt: str | None = None
+    ) -> None:
+        super().__init__(format, datefmt)
+        self._task = logging.Formatter(task_format or format, task_datefmt or datefmt)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        record.task_name, record.task_id = _task_of(record) or ("???", "???")
+        if f"{record.name}.".startswith("umbel.task."):
+            return self._task.format(record)
+        return super().format(record)
+
+
 def setup_logging(
     loglevel: str | int = "WARNING",
     json: bool = False,
@@ -173,16 +192,20 @@ def setup_logging(
     stream: TextIO | None = None,
     *,
     hijack: bool = True,
+    format: str | None = None,
+    datefmt: str | None = None,
+    task_format: str | None = None,
+    task_datefmt: str | None = None,
 ) -> None:
     """Send the log of this process, and of those that it forks, to a stream (standard error).
 
     Handlers that were there are removed, unless `hijack` is False. Does nothing but tell the receivers of the signal
-    `setup_logging` where there are any. Warnings become log lines.
+    `setup_logging` where there are any. Warnings become log lines. The formats are as `OwnFormatter` takes them.
     """
     level = level_number(loglevel)
     stream = stream or sys.stderr
     colorize = not json and use_color(stream, color)
-    details = {"loglevel": level, "logfile": None, "format": "", "colorize": colorize}
+    details = {"loglevel": level, "logfile": None, "format": format, "colorize": colorize}
     if signals.setup_logging.receivers:
         signals.setup_logging.send(sender=None, **details)
         return
@@ -191,7 +214,12 @@ def setup_logging(
         if hijack or isinstance(handler, LineHandler):
             root.removeHandler(handler)
     handler = LineHandler(stream)
-    handler.setFormatter(JsonFormatter() if json else PeopleFormatter(color=colorize))
+    if json:
+        handler.setFormatter(JsonFormatter())
+    elif format or task_format:
+        handler.setFormatter(OwnFormatter(format or task_format or "", datefmt, task_format, task_datefmt))
+    else:
+        handler.setFormatter(PeopleFormatter(color=colorize, datefmt=datefmt))
     root.addHandler(handler)
     root.setLevel(level)
     logging.captureWarnings(True)

@@ -13,6 +13,8 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from umbel.exceptions import UmbelError
+from umbel.spec import BackendError, BrokerError
 from umbel.worker.channel import Channel
 
 if TYPE_CHECKING:
@@ -78,6 +80,26 @@ def fork(entry: Callable[[socket.socket], int], *, title: str, abandon: Callable
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     theirs.close()
     return Process(pid, Channel(ours))
+
+
+def in_a_process(work: Callable[[], None]) -> str | None:
+    """Do something that opens connections in a process of its own, and wait; what went wrong, or None."""
+
+    def entry(control: socket.socket) -> int:
+        try:
+            work()
+        except (BrokerError, BackendError, UmbelError) as exc:
+            Channel(control).send({"error": str(exc)})
+        return 0
+
+    process = fork(entry, title="umbel", abandon=lambda: None)
+    _, status = os.waitpid(process.pid, 0)
+    process.status = os.waitstatus_to_exitcode(status)
+    words = process.control.receive()
+    process.control.close()
+    if words:
+        return str(words[0]["error"])
+    return f"a process of it ended with status {process.status}" if process.status else None
 
 
 def _settle_in(parent: int, title: str, abandon: Callable[[], None]) -> None:
