@@ -1,0 +1,201 @@
+"""The result store in one SQLite file; results and acks leave together where the broker is on the same file."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from umbel.brokers.sqlite import owners
+from umbel.brokers.sqlite import results as table
+from umbel.brokers.sqlite.access import Access
+from umbel.brokers.sqlite.bells import SLOTS, WATCHER, Bell, marks
+from umbel.brokers.sqlite.location import Location
+from umbel.brokers.sqlite.reaper import Reaper
+from umbel.spec import BackendError, Result, ResultBackend, Watcher
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from umbel.brokers.sqlite.faults import StorageError
+    from umbel.clock import Clock
+    from umbel.spec import Arrival
+
+SLICE = 2000
+"""Results that one transaction stores, and changes that one look of a watcher reads."""
+LOOK = 5.0
+"""Seconds after which a watcher looks although nobody rang: a process may be killed between commit and ring."""
+
+
+class SqliteBackend(ResultBackend):
+    """Results in a file, for all processes of one host."""
+
+    def __init__(
+        self, location: Location | str | os.PathLike[str], *, clock: Clock | None = None, boot: str | None = None
+    ) -> None:
+        self.location = location if isinstance(location, Location) else Location.of(location)
+        self.access = Access(self.location, clock, _backend_error, boot)
+        self._watchers: list[SqliteWatcher] = []
+
+    def store(self, results: Sequence[Result], *, ttl: float | None) -> None:
+        access = self.access
+        now = access.clock.now()
+        rows = [table.to_row(result, None if ttl is None else now + ttl) for result in results]
+        for start in range(0, len(rows), SLICE):
+            part = rows[start : start + SLICE]
+            access.write(
+                lambda connection, part=part: table.put(connection, part, now),  # type: ignore[misc]
+                weight=sum(len(row[2]) for row in part),
+            )
+            if access.host.board.waiting():
+                access.ring(WATCHER, marks(row[0] for row in part), SLOTS)
+
+    def fetch(self, ids: Sequence[str]) -> dict[str, Result]:
+        now = self.access.clock.now()
+        found = self.access.read(lambda connection: table.get(connection, ids, now))
+        return {id: result for id, (_, result) in found.items()}
+
+    def forget(self, ids: Sequence[str]) -> None:
+        if ids:
+            self.access.write(lambda connection: table.forget(connection, ids))
+
+    def arrive(self, arrivals: Sequence[Arrival], *, ttl: float) -> Sequence[int]:
+        now = self.access.clock.now()
+        sizes: list[int] = self.access.write(
+            lambda connection: table.arrive(connection, arrivals, now, ttl),
+            weight=sum(len(arrival.value) for arrival in arrivals),
+        )
+        return sizes
+
+    def gather(self, barrier: str) -> dict[str, bytes]:
+        now = self.access.clock.now()
+        values: dict[str, bytes] = self.access.read(lambda connection: table.gather(connection, barrier, now))
+        return values
+
+    def watch(self) -> Watcher:
+        watcher = SqliteWatcher(self.access)
+        self._watchers = [*(other for other in self._watchers if not other.closed), watcher]
+        return watcher
+
+    def close(self) -> None:
+        for watcher in self._watchers:
+            watcher.close()
+        self._watchers.clear()
+        self.access.close()
+
+
+class SqliteWatcher(Watcher):
+    """Told of every state of the watched ids, in the order in which they came, unless it looks seconds too late."""
+
+    def __init__(self, access: Access) -> None:
+        self.closed = False
+        self._access = access
+        self._reaper = Reaper(access)
+        self._lock = threading.Lock()
+        """Held to change what is watched."""
+        self._looking = threading.RLock()
+        """Held during `next`, so that `close` frees nothing under it."""
+        self._seen: dict[str, int] = {}
+        """Watched ids, and the last change of each that was told."""
+        self._fresh: list[str] = []
+        """Those of which nobody has looked yet what is known."""
+        self._bell = owners.register(access, "", WATCHER)
+        self._last: int = access.read(table.newest)
+
+    def add(self, ids: Sequence[str]) -> None:
+        with self._lock:
+            new = [id for id in dict.fromkeys(ids) if id not in self._seen]
+            self._seen.update(dict.fromkeys(new, 0))
+            self._fresh += new
+        if new:
+            self._bell.ring()
+
+    def remove(self, ids: Sequence[str]) -> None:
+        with self._lock:
+            for id in ids:
+                self._seen.pop(id, None)
+
+    def next(self, timeout: float) -> Sequence[Result]:
+        deadline = time.monotonic() + timeout
+        with self._looking:
+            armed: Bell | None = None
+            try:
+                while not self.closed:
+                    if self._bell.board is not self._access.host.board:
+                        self._bell.close()
+                        self._bell = owners.register(self._access, "", WATCHER)
+                    news = self._look()
+                    left = deadline - time.monotonic()
+                    if news or left <= 0:
+                        return news
+                    if armed is self._bell:
+                        armed.wait(min(left, LOOK))
+                        armed.disarm()
+                        armed = None
+                        self._reaper.round()
+                    else:
+                        # Look once more after this: whoever commits from now on rings.
+                        armed = self._bell
+                        armed.listen(marks(self._watched()))
+                        armed.arm()
+                return []
+            finally:
+                if armed is self._bell:
+                    armed.disarm()
+
+    def _watched(self) -> list[str]:
+        with self._lock:
+            return list(self._seen)
+
+    def _look(self) -> list[Result]:
+        with self._lock:
+            fresh = self._fresh.copy()
+        news: list[tuple[int, Result]] = []
+        if fresh:
+            now = self._access.clock.now()
+            news += self._access.read(lambda connection: table.get(connection, fresh, now)).values()
+            with self._lock:
+                del self._fresh[: len(fresh)]
+        news += self._access.read(self._changes)
+        told: list[Result] = []
+        with self._lock:
+            for seq, result in news:
+                if seq > self._seen.get(result.id, seq):
+                    self._seen[result.id] = seq
+                    told.append(result)
+        return told
+
+    def _changes(self, connection: sqlite3.Connection) -> list[tuple[int, Result]]:
+        newest = table.newest(connection)
+        if newest < self._last:
+            # The file was replaced; all that is in the new one is news.
+            self._last = 0
+            with self._lock:
+                self._seen = dict.fromkeys(self._seen, 0)
+        found: list[tuple[int, Result]] = []
+        while self._last < newest:
+            changes = table.changed(connection, self._last, SLICE)
+            if not changes:
+                self._last = newest
+                break
+            self._last = changes[-1][0]
+            with self._lock:
+                wanted = [seq for seq, id in changes if id in self._seen]
+            found += table.at(connection, wanted)
+        return found
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        self._bell.ring()
+        with self._looking:
+            self._bell.close()
+            if self._bell.pid == os.getpid():
+                owners.unregister(self._access, self._bell)
+
+
+def _backend_error(fault: StorageError) -> BackendError:
+    return BackendError(str(fault))

@@ -1,0 +1,108 @@
+"""Broadcasts: what is sent to whoever listens at that moment, in any process of the host."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from umbel.brokers.sqlite import owners
+from umbel.brokers.sqlite.bells import SLOTS, SUBSCRIBER, Bell, marks
+from umbel.spec import Subscription
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from umbel.brokers.sqlite.access import Access
+
+BACKLOG = 10_000
+"""Broadcasts that one `receive` returns at most."""
+TTL = 60.0
+"""Seconds that a broadcast waits for a slow subscriber."""
+LOOK = 5.0
+"""Seconds after which a subscriber looks although nobody rang: a process may be killed between commit and ring."""
+
+
+def broadcast(access: Access, topic: str, body: bytes) -> None:
+    """Send to every present subscriber; nothing is written if there is none."""
+    names = marks((topic,))
+    if not access.host.board.present(SUBSCRIBER, names):
+        return
+    now = access.clock.now()
+
+    def work(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO broadcast (topic, body, sent) VALUES (?, ?, ?)", (topic, body, now))
+        oldest = connection.execute("SELECT sent FROM broadcast ORDER BY id LIMIT 1").fetchone()[0]
+        if oldest <= now - TTL:
+            connection.execute("DELETE FROM broadcast WHERE sent <= ?", (now - TTL,))
+
+    access.write(work, durable=False, weight=len(body))
+    access.ring(SUBSCRIBER, names, SLOTS)
+
+
+class SqliteSubscription(Subscription):
+    """One listener's stream of broadcasts."""
+
+    def __init__(self, access: Access, topics: Sequence[str]) -> None:
+        self._access = access
+        self._topics = list(dict.fromkeys(topics))
+        self._closed = False
+        self._receiving = threading.RLock()
+        places = ",".join("?" * len(self._topics))
+        self._sql = (
+            f"SELECT id, topic, body FROM broadcast WHERE id > ? AND topic IN ({places}) ORDER BY id LIMIT {BACKLOG}"
+        )
+        self._bell = self._register()
+        self._last: int = access.read(_newest)
+
+    def _register(self) -> Bell:
+        bell = owners.register(self._access, "", SUBSCRIBER)
+        bell.listen(marks(self._topics))
+        return bell
+
+    def receive(self, timeout: float) -> Sequence[tuple[str, bytes]]:
+        deadline = time.monotonic() + timeout
+        with self._receiving:
+            armed = False
+            while not self._closed:
+                if self._bell.board is not self._access.host.board:
+                    self._bell.close()
+                    self._bell, armed = self._register(), False
+                rows = self._access.read(self._look)
+                left = deadline - time.monotonic()
+                if rows or left <= 0:
+                    if armed:
+                        self._bell.disarm()
+                    return [(topic, body) for _, topic, body in rows]
+                if armed:
+                    self._bell.wait(min(left, LOOK))
+                    self._bell.disarm()
+                else:
+                    self._bell.arm()
+                armed = not armed
+            return []
+
+    def _look(self, connection: sqlite3.Connection) -> list[tuple[int, str, bytes]]:
+        if _newest(connection) < self._last:
+            self._last = 0  # the file was replaced
+        rows = connection.execute(self._sql, (self._last, *self._topics)).fetchall()
+        if rows:
+            self._last = rows[-1][0]
+        return rows
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._bell.ring()
+        with self._receiving:
+            self._bell.close()
+            if self._bell.pid == os.getpid():
+                owners.unregister(self._access, self._bell)
+
+
+def _newest(connection: sqlite3.Connection) -> int:
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'broadcast'").fetchone()
+    return row[0] if row else 0
