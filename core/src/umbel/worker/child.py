@@ -65,11 +65,10 @@ class Child:
         self._next_look = 0.0
         self._room = Room(slots=options.slots, prefetch=options.prefetch, horizon=options.horizon)
         self._revoked = Revoked(app)
-        self._tracer = Tracer(app, options, page=page, revoked=self._revoked)
-        self._tracer.ack_early = lambda delivery: self._fetcher.consumer().ack([delivery])
+        self._tracer = Tracer(app, options, page=page, revoked=self._revoked, ack_early=self._ack_early)
         self._loop = Loop()
         self._async = AsyncRunner(self._tracer, self._loop, self._settle)
-        self._fetcher = Fetcher(
+        self._fetcher: Fetcher = Fetcher(
             self._connect,
             self.ready,
             self._room,
@@ -77,7 +76,7 @@ class Child:
             stuck=self._stuck,
             dispatch=self._async.dispatch,
             async_room=self._async.room,
-            blocked=lambda: self._settler.failing,
+            blocked=self._settling_fails,
             tick=self._revoked.refresh,
         )
         self._settler = Settler(
@@ -128,6 +127,12 @@ class Child:
         # What is finished and not settled yet is held too, and must not stand in the way of the next batch.
         prefetch = 3 * max(options.prefetch, options.slots)
         return self.app.broker.consume(options.queues, owner=self.owner, prefetch=prefetch)
+
+    def _ack_early(self, delivery: Delivery) -> None:
+        self._fetcher.consumer().ack([delivery])
+
+    def _settling_fails(self) -> bool:
+        return self._settler.failing
 
     def _stuck(self) -> int:
         before = time.monotonic() - self.options.horizon

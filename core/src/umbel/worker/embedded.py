@@ -94,5 +94,3 @@ class Embedded:
             self._error = exc
         finally:
             self._ready.set()
-
-

@@ -7,18 +7,16 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from umbel.canvas.steps import from_stored, on_failure, on_success
-from umbel.results.codec import encode_failure, encode_value
-
 from umbel import signals
+from umbel.canvas.steps import concerns, from_stored, on_failure, on_success
 from umbel.exceptions import EncodeError, InvalidMessage, NotRegistered
+from umbel.results.codec import encode_failure, encode_value
 from umbel.spec import BackendError, BrokerError, Result
 from umbel.states import FAILURE, READY_STATES, RETRY, REVOKED, SUCCESS
 from umbel.worker.outcome import Outcome
 
 if TYPE_CHECKING:
     from umbel.canvas.steps import Steps
-
     from umbel.exceptions import Reject, Retry
     from umbel.message.context import Context
     from umbel.results.applike import AppLike
@@ -53,12 +51,13 @@ class Finish:
         request, recipe = running.request, running.recipe
         outcome = Outcome(running.delivery, request)
         runtime = time.monotonic() - running.since
+        stored = self._stores and not (recipe.ignore_result or request.ignore_result)
         try:
-            if self._stores and not (recipe.ignore_result or request.ignore_result):
-                body, content_type = encode_value(self._serializers, value, recipe.serializer)
-                outcome.result = self._result(request, running.delivery, SUCCESS, body, content_type)
-            if request.callbacks is not None or request.chain is not None or request.chord is not None:
-                self._follow(outcome, on_success(self._app, request, value))
+            encoded = encode_value(self._serializers, value, recipe.serializer) if stored else None
+            if concerns(request):
+                self._follow(outcome, on_success(self._app, request, value, encoded))
+            if encoded is not None:  # only now: what follows belongs to the children that the result names
+                outcome.result = self._result(request, running.delivery, SUCCESS, *encoded)
         except (BrokerError, BackendError):
             raise
         except Exception as exc:  # noqa: BLE001 - a value or a callback that cannot be sent is the task's failure
@@ -206,12 +205,7 @@ class Finish:
             except EncodeError as error:
                 body, content_type = encode_failure(self._serializers, error, self._serializer)
             outcome.result = self._result(request, delivery, state, body, content_type, text)
-        if (
-            request.errbacks is not None
-            or request.chain is not None
-            or request.chord is not None
-            or request.callbacks is not None
-        ):
+        if concerns(request):
             try:
                 self._follow(outcome, on_failure(self._app, request, exc, state, text))
             except (BrokerError, BackendError):
@@ -259,7 +253,7 @@ class Finish:
     def _follow(self, outcome: Outcome, steps: Steps) -> None:
         outcome.joins = steps.joins
         outcome.further = steps.results
-        outcome.forget = getattr(steps, "forget", [])
+        outcome.forget = steps.forget
         if steps.calls:
             outcome.messages = self._app.encode(steps.calls)
 

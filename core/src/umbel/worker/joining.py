@@ -56,7 +56,7 @@ class Joining:
             raise
         except Exception as exc:
             logger.exception("the body of chord %s cannot be sent", join.arrival.barrier)
-            steps = on_joined(self._app, join, {}, error=exc)
+            steps = on_joined(self._app, join, {}, exc)
             messages = self._app.encode(steps.calls) if steps.calls else []
         outcome.joined += messages
         outcome.joined_results += steps.results

@@ -65,7 +65,7 @@ class RateLimits:
             fcntl.lockf(self._file, fcntl.LOCK_EX, 1, place)
             try:
                 now = boot_time()
-                (free,) = _MOMENT.unpack_from(self._page, place)
+                free: float = _MOMENT.unpack_from(self._page, place)[0]
                 if free <= now:
                     _MOMENT.pack_into(self._page, place, now + seconds)
                     return 0.0

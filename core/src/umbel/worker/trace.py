@@ -6,8 +6,6 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from umbel.message.decode import decode
-
 from umbel import signals
 from umbel.clock import boot_time
 from umbel.current import current_request
@@ -20,6 +18,7 @@ from umbel.exceptions import (
     TaskRevokedError,
     WorkerLostError,
 )
+from umbel.message.decode import decode
 from umbel.message.times import to_unix
 from umbel.states import FAILURE, IGNORED, REJECTED, RETRY, STARTED, SUCCESS
 from umbel.worker.finish import Finish, attempt_order
@@ -27,6 +26,8 @@ from umbel.worker.outcome import Outcome, Running
 from umbel.worker.recipe import Recipe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from umbel.message.context import Context
     from umbel.results.applike import AppLike
     from umbel.spec import Delivery
@@ -40,7 +41,15 @@ if TYPE_CHECKING:
 class Tracer:
     """Runs tasks for one child; every method may be called from any of its threads."""
 
-    def __init__(self, app: AppLike, options: WorkerOptions, *, page: Slot | None, revoked: Revoked) -> None:
+    def __init__(
+        self,
+        app: AppLike,
+        options: WorkerOptions,
+        *,
+        page: Slot | None,
+        revoked: Revoked,
+        ack_early: Callable[[Delivery], None],
+    ) -> None:
         self.app = app
         self.options = options
         self._recipes = {name: Recipe(task, app, options) for name, task in app.tasks.items()}
@@ -50,8 +59,8 @@ class Tracer:
         self._serializers = app.serializers
         self._accept = app.serializers.accepting(app.conf.accept_content)
         self._finish = Finish(app, options)
-        self.ack_early: Any = None
-        """Set by the child: acknowledges a delivery at once."""
+        self._ack_early = ack_early
+        """Acknowledges a delivery at once."""
 
     def recipe(self, name: Any) -> Recipe | None:
         """How to run the task of this name, also one that was registered after the worker started; None: unknown."""
@@ -110,7 +119,7 @@ class Tracer:
                 slot, delivery.message.id, deadline, not recipe.acks_late, limit, order, request.umbel_generation
             )
         if not recipe.acks_late:
-            self.ack_early(delivery)
+            self._ack_early(delivery)
             running.acked = True
         if recipe.track_started:
             self._finish.store_state(
