@@ -30,7 +30,7 @@ class SystemClock:
         return boot_time()
 
     def wait(self, condition: threading.Condition, timeout: float) -> None:
-        condition.wait(timeout)
+        condition.wait(min(timeout, threading.TIMEOUT_MAX))
 
 
 class ManualClock:

@@ -89,8 +89,11 @@ def test_completing_twice_adds_nothing_the_second_time(clock: ManualClock, tmp_p
     broker.close()
 
 
-def test_a_threshold_alone_asks_for_offloading(tmp_path: Path) -> None:
-    assert layers(complete(MemoryBroker(), offload=str(tmp_path)))[:1] == [BindingBroker]
+def test_a_place_for_bodies_is_used_as_the_threshold_says_and_read_in_any_case(tmp_path: Path) -> None:
+    reading = complete(MemoryBroker(), offload=str(tmp_path))
+    assert layers(reading) == [BindingBroker, OffloadingBroker]
+    reading.publish([message("1234")])
+    assert list(tmp_path.iterdir()) == []
     broker = complete(MemoryBroker(), offload=DirectoryStore(tmp_path), offload_threshold=3)
     assert layers(broker) == [BindingBroker, OffloadingBroker]
     broker.publish([message("1234")])
@@ -207,3 +210,14 @@ class TestThePoorestBroker:
         broker.close()
         assert blocked.wait(clock) == []
         assert len(inner.browse("q", 9)) == 5
+
+    @pytest.mark.parametrize("headers", [None, [], "umbel_delay umbel_claim", {1: 2}])
+    def test_hands_out_what_a_stranger_sent_however_odd(
+        self, headers: object, broker: Broker, inner: MemoryBroker
+    ) -> None:
+        odd = message("odd", headers=headers, priority=5)
+        inner.publish([odd, message("sound")])
+        odd.priority = "high"
+        held = consume(broker).receive(9, 0)
+        assert sorted(bodies(held)) == ["odd", "sound"]
+        assert len(broker.browse("q", 9)) == 0

@@ -293,13 +293,18 @@ def test_a_store_that_is_not_there_is_no_reason_to_lose_anything(world: World) -
     assert [(len(one.message.body), one.attempt) for one in held] == [(len(LARGE), 1), (5, 1)]
 
 
-def test_a_worker_without_the_setting_does_not_lose_what_others_offload(world: World) -> None:
-    world.broker.publish([message(LARGE)])
-    consumer = consume(OffloadingBroker(world.inner, None, clock=world.clock))
-    with pytest.raises(BrokerError, match="set `task_offload_url` here"):
-        consumer.receive(1, 0)
-    consumer.close()
-    assert world.received().message.body.decode() == LARGE
+def test_a_worker_without_the_setting_buries_what_others_offload_and_it_can_be_sent_again(world: World) -> None:
+    world.broker.publish([message(LARGE), message("small")])
+    lacking = OffloadingBroker(world.inner, None, clock=world.clock)
+    consumer = consume(lacking)
+    held = consumer.receive(9, 0)
+    with pytest.raises(InvalidMessage, match="`task_offload_url` is not set here"):
+        held[0].message.body  # noqa: B018
+    assert held[1].message.body == b"small"
+    consumer.dead_letter(held[:1], "no body")
+    assert len(world.files) == 1
+    (dead,) = world.broker.browse("q.dead", 1)
+    assert dead.body.decode() == LARGE
 
 
 def test_orphans_go_after_their_ttl_and_what_waits_for_an_eta_does_not(world: World) -> None:

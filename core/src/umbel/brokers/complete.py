@@ -32,6 +32,7 @@ def complete(
 ) -> Broker:
     """The broker, wrapped in what it lacks; itself, if it lacks nothing. ImproperlyConfigured: that cannot be added.
 
+    A worker given `offload` reads what others have put there, also where its own threshold would leave bodies alone.
     `delay_store` keeps delayed messages where `broker` cannot, or not for long enough; `offload` says where bodies go
     that are larger than `max_body` or than `offload_threshold`. Both are closed with the broker. What is missing
     beyond this is refused where it is used: a delay without a store, a large body without `offload`, a broadcast
@@ -52,7 +53,7 @@ def complete(
         broker = DelayingBroker(broker, delay_store=delay_store, store_queue=delay_queue, clock=clock)
     if capabilities.priorities < PRIORITIES:
         broker = SortingBroker(broker, clock=clock)
-    if capabilities.max_body is not None or (offload is not None and offload_threshold is not None):
+    if capabilities.max_body is not None or offload is not None:
         store = body_store(offload) if isinstance(offload, str) else offload
         broker = OffloadingBroker(broker, store, threshold=offload_threshold, ttl=offload_ttl, clock=clock)
     if not capabilities.exchanges:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from umbel.brokers.draining import Drainer, drain_owner
 from umbel.brokers.envelope import DELAY, delay_of, enclosed, postponed, restored
-from umbel.brokers.wrapping import Rewritten, WrappedConsumer, WrappedSettler, Wrapper, publish_rewritten
+from umbel.brokers.wrapping import Rewritten, WrappedConsumer, WrappedSettler, Wrapper, carries, publish_rewritten
 from umbel.clock import SystemClock
 from umbel.spec import Broker, BrokerError, Consumer, Delivery, Failure, PublishError, Queue, QueueStats, Unsupported
 
@@ -190,7 +190,7 @@ class DelayingConsumer(WrappedConsumer):
         left, rounds = timeout, ROUNDS
         while True:
             fetched = self.inner.receive(limit, left)
-            if not any(DELAY in delivery.message.headers for delivery in fetched):
+            if not any(carries(delivery.message, DELAY) for delivery in fetched):
                 return fetched
             due = self._due(fetched)
             left = max(deadline - clock.steady(), 0.0)
@@ -204,7 +204,7 @@ class DelayingConsumer(WrappedConsumer):
         early: list[Delivery] = []
         for delivery in fetched:
             message = delivery.message
-            if DELAY not in message.headers:
+            if not carries(message, DELAY):
                 due.append(delivery)
                 continue
             delay = delay_of(message)

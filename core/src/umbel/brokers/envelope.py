@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from umbel.brokers.wrapping import carries
+
 if TYPE_CHECKING:
     from umbel.spec import Message
 
@@ -28,7 +30,7 @@ class Delay:
 
 def delay_of(message: Message) -> Delay | None:
     """What the header says; None if there is none, or none that can be relied on."""
-    header = message.headers.get(DELAY)
+    header = message.headers.get(DELAY) if carries(message, DELAY) else None
     if type(header) is not dict:
         return None
     eta, hop, charged, dedup = (header.get(name) for name in ("eta", "hop", "charged", "dedup"))
@@ -39,7 +41,7 @@ def delay_of(message: Message) -> Delay | None:
 
 def restored(message: Message) -> Message:
     """The message as it was first sent."""
-    if DELAY not in message.headers:
+    if not carries(message, DELAY):
         return message
     headers = {name: value for name, value in message.headers.items() if name != DELAY}
     delay = delay_of(message)
@@ -73,9 +75,9 @@ def enclosed(message: Message, queue: str) -> Message:
 
 def disclosed(message: Message) -> Message:
     """The reverse of `enclosed`; ValueError if the message is not one of ours."""
-    header = message.headers.get(DELAY)
     delay = delay_of(message)
-    if not isinstance(header, dict) or delay is None:
+    header = message.headers.get(DELAY) if delay else None
+    if delay is None or not isinstance(header, dict):
         raise ValueError(f"the header {DELAY!r} is missing or damaged")
     queue, exchange, routing_key = (header.get(name) for name in ("queue", "exchange", "routing_key"))
     if not isinstance(queue, str) or not isinstance(exchange, str) or not isinstance(routing_key, str):

@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from umbel.brokers.wrapping import Rewritten, WrappedConsumer, Wrapper, translated
+from umbel.brokers.wrapping import Rewritten, WrappedConsumer, Wrapper, carries, translated
 from umbel.clock import SystemClock
 from umbel.exceptions import InvalidMessage
 from umbel.spec import Broker, BrokerError, Consumer, Delivery, Failure, Message, PublishError, Unsupported
@@ -87,7 +87,7 @@ class OffloadingBroker(Wrapper):
     def _offload(self, messages: Sequence[Message]) -> tuple[Rewritten | None, list[Failure]]:
         """Each message with what is sent for it, None: all as they are; and those that cannot be sent."""
         limit = self.limit
-        if not any(len(message.body) > limit or CLAIM in message.headers for message in messages):
+        if not any(len(message.body) > limit or carries(message, CLAIM) for message in messages):
             return None, []
         large = [message for message in messages if len(message.body) > limit]
         claims, failures = self._check_in(large)
@@ -167,7 +167,8 @@ class OffloadingBroker(Wrapper):
         if name is None or not isinstance(claim, dict):
             raise LookupError(f"the header {CLAIM!r} is damaged")
         if self.store is None:
-            raise OSError("its body was offloaded: set `task_offload_url` here as where it was sent")
+            # A dead letter, which can be sent again: waiting here would make all others wait for a mistake.
+            raise LookupError("`task_offload_url` is not set here as it was where the message was sent")
         body = self.store.get(name)
         if len(body) != claim.get("size") or _digest(body) != claim.get("sha256"):
             raise LookupError(f"{name} is not what was put there")
@@ -179,7 +180,7 @@ class OffloadingBroker(Wrapper):
     def browse(self, queue: str, limit: int) -> Sequence[Message]:
         messages = self.inner.browse(queue, limit)
         try:
-            return [self.load(message) if CLAIM in message.headers else message for message in messages]
+            return [self.load(message) if carries(message, CLAIM) else message for message in messages]
         except OSError as error:
             raise BrokerError(f"offloaded bodies cannot be read: {error}") from error
 
@@ -230,10 +231,10 @@ class OffloadingConsumer(WrappedConsumer):
     def receive(self, limit: int, timeout: float) -> Sequence[Delivery]:
         since = self.broker.clock.steady()
         fetched = self.inner.receive(limit, timeout)
-        if not any(CLAIM in delivery.message.headers for delivery in fetched):
+        if not any(carries(delivery.message, CLAIM) for delivery in fetched):
             return fetched
         try:
-            return [self._loaded(one, since) if CLAIM in one.message.headers else one for one in fetched]
+            return [self._loaded(one, since) if carries(one.message, CLAIM) else one for one in fetched]
         except OSError as error:
             self.inner.requeue(fetched, charge=False)
             raise BrokerError(f"offloaded bodies cannot be read: {error}") from error
@@ -292,7 +293,7 @@ class OffloadingConsumer(WrappedConsumer):
 
 
 def _name(message: Message) -> str | None:
-    claim = message.headers.get(CLAIM)
+    claim = message.headers.get(CLAIM) if carries(message, CLAIM) else None
     name = claim.get("name") if isinstance(claim, dict) else None
     return name if isinstance(name, str) else None
 

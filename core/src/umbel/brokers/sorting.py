@@ -65,7 +65,7 @@ class SortingConsumer(WrappedConsumer):
             kept = len(self._heap)
         wanted = limit + (self._lookahead if self._plain < PLAIN else 0) - kept
         fetched = self.inner.receive(wanted, 0.0 if kept else timeout) if wanted > 0 else []
-        if any(delivery.message.priority for delivery in fetched):
+        if any(map(_priority, fetched)):
             self._plain = 0
         else:
             self._plain += len(fetched)
@@ -74,7 +74,7 @@ class SortingConsumer(WrappedConsumer):
         with self._changed:
             for delivery in fetched:
                 self._count += 1
-                heappush(self._heap, (-(delivery.message.priority or 0), self._count, delivery))
+                heappush(self._heap, (-_priority(delivery), self._count, delivery))
             batch = [] if self.closed else self._next(limit)
             if self._heap and not self.closed:
                 self._deadline = self._clock.steady() + HOLD
@@ -135,6 +135,12 @@ def _publishes_copies(consumer: Consumer) -> bool:
     while isinstance(consumer, WrappedConsumer):
         consumer = consumer.inner
     return type(consumer).requeue is Consumer.requeue
+
+
+def _priority(delivery: Delivery) -> int:
+    priority: object = delivery.message.priority
+    # A stranger's message may have anything here.
+    return priority if isinstance(priority, int) else 0
 
 
 def _place(item: tuple[int, int, Delivery]) -> int:

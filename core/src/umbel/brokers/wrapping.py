@@ -176,6 +176,12 @@ class WrappedSettler(Settler):
         return lost
 
 
+def carries(message: Message, header: str) -> bool:
+    """Whether the message has the header; a stranger's message may have anything in place of its headers."""
+    headers: object = message.headers
+    return type(headers) is dict and header in headers
+
+
 def publish_rewritten(broker: Broker, rewritten: Rewritten) -> None:
     """Publish the second of each pair; a failure names the first, which is the one that the caller knows."""
     try:

@@ -201,3 +201,10 @@ def test_a_forked_process_is_refused_at_once_and_can_close_what_it_inherited(bro
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == len(uses)
     assert bodies(receive_all(consumer)) == ["1"]
+
+
+def test_waiting_for_ever_is_possible(broker: MemoryBroker) -> None:
+    blocked = Background(lambda: consume(broker).receive(1, float("inf")))
+    until(lambda: broker.hub.waiting or blocked.done)
+    broker.publish([message("1")])
+    assert bodies(blocked.wait()) == ["1"]
