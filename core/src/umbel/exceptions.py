@@ -115,6 +115,9 @@ class TaskError(UmbelError):
 class QueueNotFound(KeyError, TaskError):
     """A route names a queue that may not be created."""
 
+    def __str__(self) -> str:
+        return Exception.__str__(self)  # a KeyError shows its message in quotes
+
 
 class NotRegistered(KeyError, TaskError):
     """No task of this name is known here."""

@@ -160,9 +160,8 @@ class Plugins:
             installed = self._entries.names(group)
             meant = _close(name, installed)
             hint = f"; is {meant!r} meant?" if meant else ""
-            raise PluginError(
-                f"no {kind} named {name!r} is installed{hint} Installed: {', '.join(installed) or 'none'}"
-            )
+            known = ", ".join(installed) or "none"
+            raise PluginError(f"no {kind} named {name!r} is installed{hint} (installed: {known})")
         return claim
 
     def _ask(self, claim: Claim, hook: str, arguments: dict[str, Any]) -> Any:
@@ -194,12 +193,14 @@ class Plugins:
         try:
             self._hooks.register(plugin, name=f"{claim.group}/{claim.name}/{id(plugin)}")
             self._hooks.check_pending()
+            if self._implemented(plugin):
+                return
+            wrong = "implements none of the hooks; are they decorated by umbel.spec.hooks.hookimpl?"
         except pluggy.PluginValidationError as exc:
-            if self._hooks.is_registered(plugin):
-                self._hooks.unregister(plugin)
-            raise PluginError(f"{claim} has a hook that is none of umbel.spec.hooks: {exc}") from exc
-        if not self._implemented(plugin):
-            raise PluginError(f"{claim} implements none of the hooks; are they decorated by umbel.spec.hooks.hookimpl?")
+            wrong = f"has a hook that is none of umbel.spec.hooks: {' '.join(str(exc).split())}"
+        if self._hooks.is_registered(plugin):
+            self._hooks.unregister(plugin)
+        raise PluginError(f"{claim} {wrong}")
 
     def _implemented(self, plugin: Any) -> tuple[str, ...]:
         return tuple(caller.name for caller in self._hooks.get_hookcallers(plugin) or ())
@@ -261,9 +262,7 @@ def _spec(claim: Claim, plugin: Any) -> Any:
 def _check_version(claim: Claim, plugin: Any) -> None:
     stated = _spec(claim, plugin)
     if type(stated) is not int:
-        raise PluginError(
-            f"{claim} does not say for which version of umbel.spec it was written: UMBEL_SPEC = {VERSION}"
-        )
+        raise PluginError(f"{claim} does not say which umbel.spec it was written for: it lacks UMBEL_SPEC = {VERSION}")
     if stated > VERSION:
         raise PluginError(
             f"{claim} was written for version {stated} of umbel.spec; umbel {__version__} has {VERSION}: upgrade umbel"

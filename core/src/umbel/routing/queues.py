@@ -182,7 +182,9 @@ def as_queue(value: Any) -> Queue:
 def queue_of_options(name: str, options: Any) -> Queue:
     """Our queue, from its name and dictionary in `task_queues`."""
     if not isinstance(options, Mapping):
-        return as_queue(options)
+        queue = as_queue(options)
+        queue.name = queue.name or name
+        return queue
     given = dict(options)
     exchange = given.pop("exchange", None)
     exchange_type = given.pop("exchange_type", None)
