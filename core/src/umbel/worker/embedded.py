@@ -85,7 +85,11 @@ class Embedded:
         """Stop warmly; whether it had ended within `grace` seconds and a little more. Twice is fine."""
         self.child.stop(grace)
         self._thread.join(grace + 2.0)
-        return not self._thread.is_alive()
+        if self._thread.is_alive():
+            return False
+        if self.child.options.rates is not None:
+            self.child.options.rates.close()
+        return True
 
     def _run(self) -> None:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
 from umbel.task.task import Task
@@ -40,22 +39,23 @@ class Recipe:
     )
 
     def __init__(self, task: Task[Any, Any], app: AppLike, options: WorkerOptions) -> None:
-        conf = app.conf
+        resolved = task.resolved
         self.task = task
         self.name: str = task.name
         # A subclass that overrides __call__ wants to be in the way; anybody else's run is called directly.
         self.call: Callable[..., Any] = task.run if type(task).__call__ is Task.__call__ else task.__call__
-        self.is_async = inspect.iscoroutinefunction(inspect.unwrap(task.run))
-        self.ignore_result = _first(task.ignore_result, conf.task_ignore_result)
-        self.store_errors = _first(task.store_errors_even_if_ignored, conf.task_store_errors_even_if_ignored)
-        self.track_started = _first(task.track_started, conf.task_track_started)
-        self.acks_late = _first(task.acks_late, conf.task_acks_late)
-        self.acks_on_failure = _first(getattr(task, "acks_on_failure", None), conf.task_acks_on_failure, True)
-        self.serializer: str = conf.result_serializer
-        self.throws = tuple(task.throws or ())
+        self.is_async = resolved.is_async
+        self.ignore_result = resolved.ignore_result
+        self.store_errors = resolved.store_errors
+        self.track_started = resolved.track_started
+        self.acks_late = resolved.acks_late
+        self.acks_on_failure = resolved.acks_on_failure
+        self.serializer: str = app.conf.result_serializer
+        self.throws = resolved.throws
+        # The command line is asked before the settings, the task itself before both.
         self.soft_time_limit: float | None = _first(task.soft_time_limit, options.soft_time_limit)
         self.time_limit: float | None = _first(task.time_limit, options.time_limit)
-        self.rate_limit = None if conf.worker_disable_rate_limits else task.rate_limit
+        self.rate_limit = None if app.conf.worker_disable_rate_limits else resolved.rate_limit
         cls = type(task)
         self.before_start = _overridden(cls, "before_start")
         self.on_success = _overridden(cls, "on_success")
