@@ -45,8 +45,9 @@ class SqliteBackend(ResultBackend):
         rows = [table.to_row(result, None if ttl is None else now + ttl) for result in results]
         for start in range(0, len(rows), SLICE):
             part = rows[start : start + SLICE]
+            spare = access.spare(len(part))
             access.write(
-                lambda connection, part=part: table.put(connection, part, now),  # type: ignore[misc]
+                lambda connection, part=part, spare=spare: table.put(connection, part, now, spare),  # type: ignore[misc]
                 weight=sum(len(row[2]) for row in part),
             )
             if access.host.board.waiting():
@@ -91,6 +92,7 @@ class SqliteWatcher(Watcher):
 
     def __init__(self, access: Access) -> None:
         self.closed = False
+        self._pid = os.getpid()
         self._access = access
         self._reaper = Reaper(access)
         self._lock = threading.Lock()
@@ -187,14 +189,13 @@ class SqliteWatcher(Watcher):
         return found
 
     def close(self) -> None:
-        if self.closed:
+        if self.closed or self._pid != os.getpid():
             return
         self.closed = True
         self._bell.ring()
         with self._looking:
             self._bell.close()
-            if self._bell.pid == os.getpid():
-                owners.unregister(self._access, self._bell)
+            owners.unregister(self._access, self._bell)
 
 
 def _backend_error(fault: StorageError) -> BackendError:

@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from umbel.clock import Clock
 
 
+SWEEP = 64
+"""Results stored between two looks for expired ones."""
+
+
 class Database:
-    """One file. A forked process gets a session of its own; the one that it inherited it neither uses nor closes."""
+    """One file. A forked process gets a session of its own."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -32,8 +36,19 @@ class Database:
         """This process's session."""
         pid = os.getpid()
         session = self._sessions.get(pid)
-        # Not under a lock, which a fork may have left locked for good; making a spare one costs nothing.
-        return self._sessions.setdefault(pid, Session(self.path)) if session is None else session
+        if session is None:
+            for inherited in self._sessions.values():
+                inherited.disown()
+            # Not under a lock, which a fork may have left locked for good; making a spare one costs nothing.
+            session = self._sessions.setdefault(pid, Session(self.path))
+        return session
+
+    def frozen(self) -> Session | None:
+        """This process's session, ready for a fork, if it has one."""
+        session = self._sessions.get(os.getpid())
+        if session is not None:
+            session.freeze()
+        return session
 
 
 class Registry:
@@ -42,17 +57,33 @@ class Registry:
     def __init__(self) -> None:
         self._databases: WeakValueDictionary[str, Database] = WeakValueDictionary()
         self._lock = threading.Lock()
-        self._pid = os.getpid()
+        self._frozen: list[Session] = []
+        os.register_at_fork(
+            before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._after_fork_in_child
+        )
 
     def database(self, path: str) -> Database:
         """The database of an absolute path."""
-        if self._pid != os.getpid():
-            self._lock, self._pid = threading.Lock(), os.getpid()
         with self._lock:
             database = self._databases.get(path)
             if database is None:
                 database = self._databases[path] = Database(path)
             return database
+
+    def _before_fork(self) -> None:
+        self._lock.acquire()
+        sessions = [database.frozen() for database in self._databases.values()]
+        self._frozen = [session for session in sessions if session is not None]
+
+    def _after_fork(self) -> None:
+        for session in self._frozen:
+            session.thaw()
+        self._frozen = []
+        self._lock.release()
+
+    def _after_fork_in_child(self) -> None:
+        self._frozen = []
+        self._lock = threading.Lock()
 
 
 _registry = Registry()
@@ -75,6 +106,7 @@ class Access:
         self._raises = raises
         self._joined: Session | None = None
         self._closed = False
+        self._stored = 0
 
     @property
     def session(self) -> Session:
@@ -127,6 +159,14 @@ class Access:
     def ring(self, kind: int, names: Collection[int] | None, count: int) -> None:
         """Wake up to `count` that wait for one of the names."""
         self.host.board.ring(kind, names, count)
+
+    def spare(self, stored: int) -> int:
+        """How many expired results to delete along with storing some: more than come, but not every time."""
+        self._stored += stored
+        if self._stored < SWEEP:
+            return 0
+        due, self._stored = 2 * self._stored, 0
+        return due
 
     def error(self, fault: StorageError) -> Exception:
         """The fault as an error of our broker or result store."""

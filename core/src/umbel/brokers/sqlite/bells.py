@@ -160,7 +160,6 @@ class Bell:
         self.owner = owner
         self.slot = slot
         self.board = board
-        self.pid = os.getpid()
         self._kind = kind
         self._file = file
         self._open = True

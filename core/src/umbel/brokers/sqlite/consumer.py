@@ -12,7 +12,7 @@ from umbel.brokers.sqlite.bells import CONSUMER, Bell, marks
 from umbel.brokers.sqlite.fence import Fence, receipts
 from umbel.brokers.sqlite.messages import microseconds, to_message, to_props
 from umbel.brokers.sqlite.queues import Lease, Unregistered
-from umbel.spec import Consumer, Delivery, buried
+from umbel.spec import BrokerError, Consumer, Delivery, buried
 
 if TYPE_CHECKING:
     import sqlite3
@@ -45,11 +45,12 @@ class SqliteConsumer(Consumer):
         self.access = broker.access
         self.held: dict[Lease, None] = {}
         """What was received and not settled yet; others may have got it meanwhile."""
-        self._fence = Fence(self.access, owner)
         self._names = list(dict.fromkeys(names))
         self._prefetch = prefetch
-        self._bell: Bell | None = owners.register(self.access, owner, CONSUMER)
-        self._bell.listen(marks(self._names))
+        self._pid = os.getpid()
+        self.fence = Fence(self.access, owner)
+        self._bell: Bell | None = None
+        self._register()
         self._stamp = 0
         self._closed = False
         self._receiving = threading.RLock()
@@ -72,6 +73,8 @@ class SqliteConsumer(Consumer):
 
     def receive(self, limit: int, timeout: float) -> Sequence[Delivery]:
         deadline = time.monotonic() + timeout
+        if self._pid != os.getpid():
+            raise BrokerError("this consumer belongs to the process that this one was forked from; consume anew")
         with self._receiving:
             if limit <= 0 or self._closed:
                 return []
@@ -127,7 +130,7 @@ class SqliteConsumer(Consumer):
     def _prune(self) -> None:
         """Forget what is not ours any more, so that it takes no room."""
         mine = list(self.held)
-        fence, claims = self._fence, queues.group(mine)
+        fence, claims = self.fence, queues.group(mine)
         ours = self.access.read(lambda connection: fence.ours(connection, claims))
         there = {(*key, id) for key, ids in ours.items() for id in ids}
         for lease in mine:
@@ -147,19 +150,22 @@ class SqliteConsumer(Consumer):
         doubt, self._doubt = self._doubt, True
 
         def work(connection: sqlite3.Connection) -> tuple[list[tuple[str, int]], bool]:
-            if not connection.execute("SELECT 1 FROM owner WHERE id = ?", (bell.owner,)).fetchone():
-                raise Unregistered
             if doubt:
                 self._give_back_untold(connection, bell.owner)
             taken: list[tuple[str, int]] = []
             left, more = room, False
             for name in names:
-                queue = queues.number(connection, name)
-                if queue is None:
+                found = queues.prospect(connection, name, bell.owner, clock.now())
+                if found is None:
                     continue
-                queues.mature(connection, queue, clock.now())
+                if not found.registered:
+                    raise Unregistered
+                if found.due:
+                    queues.mature(connection, found.queue, clock.now())
                 self._stamp = max(self._stamp + 1, int(clock.steady() * 1e6))
-                count, rest = queues.claim(connection, queue, bell.owner, self._stamp, left, mixed=bool(taken))
+                count, rest = queues.claim(
+                    connection, found.queue, bell.owner, self._stamp, left, lone=bool(found.lone), mixed=bool(taken)
+                )
                 more |= rest
                 left -= count
                 if count:
@@ -220,11 +226,10 @@ class SqliteConsumer(Consumer):
         former, self._bell = self._bell, None
         if former is not None:
             former.close()
-            if former.pid == os.getpid():
-                self.access.host.let_go(former.owner)
+            self.access.host.let_go(former.owner)
         bell = owners.register(self.access, self.owner, CONSUMER)
         bell.listen(marks(self._names))
-        self._bell = bell
+        self._bell, self.fence = bell, Fence(self.access, self.owner, bell.owner)
         return bell
 
     # --- settling ----------------------------------------------------------------------------------------------------
@@ -233,7 +238,7 @@ class SqliteConsumer(Consumer):
         leases = receipts(deliveries)
         if not leases:
             return
-        fence, claims = self._fence, queues.group(leases)
+        fence, claims = self.fence, queues.group(leases)
 
         def work(connection: sqlite3.Connection) -> None:
             queues.delete(connection, queues.end_leases(connection, fence.ours(connection, claims)))
@@ -248,7 +253,7 @@ class SqliteConsumer(Consumer):
             self.settled(leases)
 
     def _return(self, leases: list[Lease], *, delay: float, charge: bool, lone: bool | None) -> None:
-        fence, clock, claims = self._fence, self.access.clock, queues.group(leases)
+        fence, clock, claims = self.fence, self.access.clock, queues.group(leases)
 
         def work(connection: sqlite3.Connection) -> dict[str, int]:
             ids = queues.end_leases(connection, fence.ours(connection, claims))
@@ -265,7 +270,7 @@ class SqliteConsumer(Consumer):
         leases = receipts(deliveries)
         if not leases:
             return
-        fence, clock, claims = self._fence, self.access.clock, queues.group(leases)
+        fence, clock, claims = self.fence, self.access.clock, queues.group(leases)
 
         def work(connection: sqlite3.Connection) -> dict[str, int]:
             at = clock.now()
@@ -298,6 +303,8 @@ class SqliteConsumer(Consumer):
 
     def close(self) -> None:
         self._closed = True
+        if self._pid != os.getpid():
+            return
         bell = self._bell
         if bell is not None:
             bell.ring()
@@ -307,7 +314,5 @@ class SqliteConsumer(Consumer):
                 return
             bell.close()
             self.held.clear()
-            # A process that was forked from the maker's owns nothing of it.
-            if bell.pid == os.getpid():
-                owners.unregister(self.access, bell)
+            owners.unregister(self.access, bell)
         self.broker.forget(self)

@@ -47,6 +47,7 @@ class SqliteSubscription(Subscription):
 
     def __init__(self, access: Access, topics: Sequence[str]) -> None:
         self._access = access
+        self._pid = os.getpid()
         self._topics = list(dict.fromkeys(topics))
         self._closed = False
         self._receiving = threading.RLock()
@@ -93,14 +94,13 @@ class SqliteSubscription(Subscription):
         return rows
 
     def close(self) -> None:
-        if self._closed:
+        if self._closed or self._pid != os.getpid():
             return
         self._closed = True
         self._bell.ring()
         with self._receiving:
             self._bell.close()
-            if self._bell.pid == os.getpid():
-                owners.unregister(self._access, self._bell)
+            owners.unregister(self._access, self._bell)
 
 
 def _newest(connection: sqlite3.Connection) -> int:

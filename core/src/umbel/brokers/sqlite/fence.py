@@ -23,8 +23,10 @@ def receipts(deliveries: Iterable[Delivery]) -> list[Lease]:
 class Fence:
     """Tells, inside the transaction that settles them, the leases that an owner may still settle."""
 
-    def __init__(self, access: Access, owner: str) -> None:
+    def __init__(self, access: Access, name: str, owner: int = 0) -> None:
+        self._name = name
         self._owner = owner
+        """The one whose leases are most likely asked for."""
         self._clock = access.clock
         self._lease = access.location.lease
 
@@ -35,6 +37,9 @@ class Fence:
         current: Claims = {}
         for key, ids in claims.items():
             owner, stamp = key
+            if owner == self._owner and stamp / 1e6 + self._lease > steady:
+                current[key] = ids
+                continue
             if owner not in renewals:
                 renewals[owner] = self._renewed(connection, owner)
             renewed = renewals[owner]
@@ -47,5 +52,5 @@ class Fence:
 
         The same owner may have consumed anew; its claims are its own whichever consumer made them.
         """
-        row = connection.execute("SELECT renewed FROM owner WHERE id = ? AND name = ?", (owner, self._owner)).fetchone()
+        row = connection.execute("SELECT renewed FROM owner WHERE id = ? AND name = ?", (owner, self._name)).fetchone()
         return row[0] if row else None

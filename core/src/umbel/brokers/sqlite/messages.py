@@ -15,6 +15,8 @@ LEVELS = 10
 MAX_BODY = 900_000_000
 """Bytes. SQLite keeps a billion in a row."""
 MAX_PROPS = 90_000_000
+SELF = "\x01"
+"""The message's own id in its headers. JSON as we write it has no such character."""
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _decode = json.JSONDecoder().decode
@@ -56,7 +58,6 @@ def microseconds(moment: float) -> int:
 
 def to_props(message: Message) -> str:
     """All but body, id and queue, as JSON; ValueError if the headers are not JSON-able."""
-    correlation = message.correlation_id
     try:
         props = _encode(
             [
@@ -64,7 +65,7 @@ def to_props(message: Message) -> str:
                 message.content_type,
                 message.content_encoding,
                 message.reply_to,
-                True if correlation == message.id else correlation,
+                message.correlation_id,
                 message.priority,
                 message.eta,
                 message.key,
@@ -77,14 +78,15 @@ def to_props(message: Message) -> str:
         raise ValueError(f"message {message.id}: its headers cannot be written as JSON: {exc}") from exc
     if len(props) > MAX_PROPS:
         raise ValueError(f"message {message.id}: {len(props)} bytes of headers; sqlite:// takes {MAX_PROPS}")
-    return props
+    # A task's own id is in its headers several times.
+    return props.replace(message.id, SELF) if message.id else props
 
 
 def to_message(queue: str, uid: str, props: str, body: bytes) -> Message:
     """The message of a row."""
     headers: dict[str, Any]
     headers, content_type, encoding, reply_to, correlation, priority, eta, key, dedup, exchange, routing_key = _decode(
-        props
+        props.replace(SELF, uid)
     )
     return Message(
         queue=queue,
@@ -94,7 +96,7 @@ def to_message(queue: str, uid: str, props: str, body: bytes) -> Message:
         content_type=content_type,
         content_encoding=encoding,
         reply_to=reply_to,
-        correlation_id=uid if correlation is True else correlation,
+        correlation_id=correlation,
         priority=priority,
         eta=eta,
         key=key,

@@ -87,9 +87,6 @@ def put(connection: sqlite3.Connection, rows: Sequence[Row], now: float) -> None
 def mature(connection: sqlite3.Connection, queue: int, now: float) -> None:
     """Make ready what is due, a bounded number; its place is the moment when it fell due."""
     due = int(now * 1e6)
-    found = connection.execute("SELECT 1 FROM delayed WHERE queue = ? AND due <= ? LIMIT 1", (queue, due)).fetchone()
-    if not found:
-        return
     last = connection.execute(
         "SELECT due, id FROM delayed WHERE queue = ? AND due <= ? ORDER BY due, id LIMIT 1 OFFSET ?",
         (queue, due, SLICE),
@@ -102,27 +99,50 @@ def mature(connection: sqlite3.Connection, queue: int, now: float) -> None:
     connection.execute("DELETE FROM delayed WHERE queue = ? AND (due, id) <= (?, ?)", (queue, *last))
 
 
+class Prospect(NamedTuple):
+    """What there is to know of a queue before a claim."""
+
+    queue: int
+    registered: int
+    due: int
+    lone: int
+
+
+def prospect(connection: sqlite3.Connection, name: str, owner: int, now: float) -> Prospect | None:
+    """Whether the owner is known, something is due, and something has to come alone; None: no such queue."""
+    row = connection.execute(
+        "SELECT q.id, EXISTS (SELECT 1 FROM owner WHERE id = ?1),"
+        " EXISTS (SELECT 1 FROM delayed WHERE queue = q.id AND due <= ?2),"
+        " EXISTS (SELECT 1 FROM ready INDEXED BY ready_lone WHERE queue = q.id AND lone = 1)"
+        " FROM queue q WHERE name = ?3",
+        (owner, int(now * 1e6), name),
+    ).fetchone()
+    return Prospect._make(row) if row else None
+
+
 def claim(
-    connection: sqlite3.Connection, queue: int, owner: int, stamp: int, limit: int, *, mixed: bool
+    connection: sqlite3.Connection, queue: int, owner: int, stamp: int, limit: int, *, lone: bool, mixed: bool
 ) -> tuple[int, bool]:
     """Lease up to `limit` messages of a queue, the next first; how many, and whether some are left.
 
-    One that has to come alone comes alone; not at all, if the batch is `mixed` already.
+    Where there is one that has to come alone (`lone`), it does; not at all, if the batch is `mixed` already.
     """
     keys = connection.execute(f"{KEYS} WHERE queue = ?{IN_ORDER} LIMIT 2 OFFSET ?", (queue, limit - 1)).fetchall()
     last = keys[0] if keys else None
     more, upto = len(keys) == 2, "<="
-    lone = connection.execute(
-        f"{KEYS} INDEXED BY ready_lone WHERE lone = 1 AND queue = ?{IN_ORDER} LIMIT 1", (queue,)
-    ).fetchone()
-    if lone is not None and (last is None or lone <= last):
+    single = None
+    if lone:
+        single = connection.execute(
+            f"{KEYS} INDEXED BY ready_lone WHERE lone = 1 AND queue = ?{IN_ORDER} LIMIT 1", (queue,)
+        ).fetchone()
+    if single is not None and (last is None or single <= last):
         more = True
         first = connection.execute(f"{KEYS} WHERE queue = ?{IN_ORDER} LIMIT 1", (queue,)).fetchone()
-        if first != lone:
+        if first != single:
             upto = "<"
         elif mixed:
             return 0, True
-        last = lone
+        last = single
     rest, key = ("", ()) if last is None else (f" AND (rank, place, id) {upto} (?, ?, ?)", last)
     taken = connection.execute(
         f"INSERT INTO lease SELECT ?, ?, id FROM ready WHERE queue = ?{rest}", (owner, stamp, queue, *key)

@@ -44,7 +44,8 @@ class Reaper:
         self._next = steady + random.uniform(*ROUND)
         host = access.host
         owners = [Owner(*row) for row in access.read(_owners)]
-        dead = [owner for owner in owners if host.is_dead(owner.id)]
+        # Once dead, for ever dead: that a lock is taken now may be another's probing.
+        dead = [owner for owner in owners if owner.id in self._suspects or host.is_dead(owner.id)]
         self._suspects = {owner.id: self._suspects.get(owner.id, steady) for owner in dead}
         returned = False
         for owner in dead:

@@ -17,14 +17,13 @@ if TYPE_CHECKING:
 JSON = "application/json"
 """The content type that is kept as NULL."""
 EXTRA = 10
-"""Expired rows that each store deletes besides twice as many as it brings."""
+"""Expired barriers that each arrival deletes."""
 
 PAST = 10_000
 """Changes for which a state that was replaced is kept; when nothing happens, for some seconds only."""
 
 COLUMNS = "id, state, body, content_type, attempt, generation, terminal, meta"
-UPSERT = f"""
-    INSERT INTO result ({COLUMNS}, expires)"""
+UPSERT = f"INSERT INTO result ({COLUMNS}, expires)"
 RULES = """
     ON CONFLICT (id) DO UPDATE SET
         seq = excluded.seq, state = excluded.state, body = excluded.body, content_type = excluded.content_type,
@@ -32,7 +31,7 @@ RULES = """
         meta = excluded.meta, expires = excluded.expires
     WHERE excluded.generation > generation
         OR (excluded.generation = generation AND terminal = 0 AND excluded.attempt >= attempt)
-        OR expires <= """
+        OR expires <= ?"""
 """The first terminal state of a generation wins, and an older attempt's is refused; what has expired is not there."""
 
 
@@ -73,12 +72,12 @@ def to_result(row: Sequence[Any]) -> Result:
     )
 
 
-def put(connection: sqlite3.Connection, rows: Sequence[Sequence[Any]], now: float) -> None:
-    """Store what the rules do not refuse, in order."""
+def put(connection: sqlite3.Connection, rows: Sequence[Sequence[Any]], now: float, spare: int = 0) -> None:
+    """Store what the rules do not refuse, in order, and delete up to `spare` rows that nobody needs any more."""
     if rows:
-        # Not a parameter: it would come once a row.
-        insert(connection, UPSERT, "(?,?,?,?,?,?,?,?,?)", rows, f"{RULES}{now!r}", most=32)
-        sweep(connection, now, 2 * len(rows) + EXTRA)
+        insert(connection, UPSERT, "(?,?,?,?,?,?,?,?,?)", rows, RULES, (now,))
+    if spare:
+        sweep(connection, now, spare)
         if connection.execute("SELECT EXISTS (SELECT 1 FROM past)").fetchone()[0]:
             connection.execute("DELETE FROM past WHERE seq < ?", (newest(connection) - PAST,))
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from umbel.brokers.sqlite import faults
 from umbel.brokers.sqlite.connection import open_connection, patiently, pause
@@ -24,6 +25,8 @@ NORMAL, FULL = 1, 2
 """PRAGMA synchronous."""
 GRACE = 1.0
 """Seconds beyond its deadline that a call waits for a transaction which is being written already."""
+FREEZE = 3.0
+"""Seconds that a fork waits for a transaction of another thread."""
 LOG_PAGES = 2000
 """Pages in the log, as estimated, after which they are copied into the database."""
 PAGE = 4096
@@ -53,7 +56,7 @@ class Session:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.users: set[object] = set()
+        self.users: WeakSet[object] = WeakSet()
         """Brokers and result stores that use it; the last one to leave closes it."""
         self.commits = 0
         """Transactions committed."""
@@ -70,6 +73,7 @@ class Session:
         """Device and inode of what each connection has open."""
         self._level = NORMAL
         self._host: Host | None = None
+        self._frozen = False
 
     # --- who uses it -------------------------------------------------------------------------------------------------
 
@@ -105,6 +109,39 @@ class Session:
                     lost.close()
                 host = self._host
         return host
+
+    # --- forks -------------------------------------------------------------------------------------------------------
+
+    def freeze(self) -> None:
+        """Before a fork: let transactions end, and close the connections; they open again when they are needed.
+
+        SQLite remembers per process which locks it has on a file. A child inherits that memory but not the locks, and
+        would write without any, on a connection of its own too: what it commits may be lost.
+        """
+        self._frozen = self._turn.acquire(timeout=FREEZE)
+        if self._frozen and not self._look.acquire(timeout=FREEZE):
+            self._turn.release()
+            self._frozen = False
+        if self._frozen:
+            self._drop_writer()
+            self._drop_reader()
+
+    def thaw(self) -> None:
+        """After a fork, in the parent."""
+        if self._frozen:
+            self._frozen = False
+            self._look.release()
+            self._turn.release()
+
+    def disown(self) -> None:
+        """In a process that was forked without `freeze` (by C code): forget the locks that its parent has."""
+        for connection in (self._writer, self._reader):
+            if connection is not None and connection.in_transaction:
+                raise StorageError(
+                    f"{self.path}: this process was forked in the middle of a transaction; fork earlier", fatal=True
+                )
+        self._drop_writer()
+        self._drop_reader()
 
     # --- reading -----------------------------------------------------------------------------------------------------
 

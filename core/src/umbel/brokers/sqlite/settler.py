@@ -8,7 +8,7 @@ from umbel.brokers.sqlite import queues
 from umbel.brokers.sqlite import results as store
 from umbel.brokers.sqlite.bells import SLOTS, WATCHER, marks
 from umbel.brokers.sqlite.consumer import SqliteConsumer
-from umbel.brokers.sqlite.fence import Fence, receipts
+from umbel.brokers.sqlite.fence import receipts
 from umbel.spec import Consumer, Delivery, Message, PublishError, Result, Settler
 
 if TYPE_CHECKING:
@@ -45,13 +45,15 @@ class SqliteSettler(Settler):
             raise PublishError(failures)
         owning = [delivery for _, delivery in results]
         ended, asked = queues.group(receipts(done)), queues.group(receipts([*owning, *done]))
-        fence = Fence(access, consumer.owner)
+        fence = consumer.fence
+
+        spare = access.spare(len(stored))
 
         def work(connection: sqlite3.Connection) -> Claims | None:
             """The claims that are still ours; None if all are."""
             ours = fence.ours(connection, asked)
             if _count(ours) == _count(asked):
-                store.put(connection, stored, now)
+                store.put(connection, stored, now, spare)
                 queues.put(connection, rows, now)
                 queues.delete(connection, queues.end_leases(connection, ended))
                 return None

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 LISTS = (1, 8, 32, 128)
 """Lengths of IN lists: few texts, so that SQLite's compiled statements are found again."""
+MOST = 64
+"""Rows in one INSERT."""
 MARKS = {length: f"({','.join('?' * length)})" for length in LISTS}
 
 
@@ -29,12 +31,17 @@ def lists(values: Sequence[Any]) -> Iterator[tuple[str, list[Any]]]:
 
 
 def insert(
-    connection: sqlite3.Connection, head: str, row: str, rows: Sequence[Sequence[Any]], tail: str = "", most: int = 64
+    connection: sqlite3.Connection,
+    head: str,
+    row: str,
+    rows: Sequence[Sequence[Any]],
+    tail: str = "",
+    tail_values: Sequence[Any] = (),
 ) -> None:
     """Insert all rows, in order: ``head VALUES row, row, ... tail``, a power of two at a time."""
     start, count = 0, len(rows)
     while start < count:
-        size = min(most, 1 << (count - start).bit_length() - 1)
-        values = list(chain.from_iterable(rows[start : start + size]))
+        size = min(MOST, 1 << (count - start).bit_length() - 1)
+        values = [*chain.from_iterable(rows[start : start + size]), *tail_values]
         connection.execute(f"{head} VALUES {','.join([row] * size)}{tail}", values)
         start += size
