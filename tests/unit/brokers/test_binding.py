@@ -79,6 +79,13 @@ def test_the_exchange_decides_even_where_a_queue_is_named(broker: BindingBroker,
     assert arrived(inner) == {"celery": ["1"]}
 
 
+def test_declaring_again_and_again_leaves_no_more_than_declaring_once(broker: BindingBroker) -> None:
+    before = {exchange: list(known) for exchange, known in broker._bindings.items()}
+    for _ in range(3):
+        broker.declare([bound("eu", "news", "topic", "eu.#")])
+    assert broker._bindings == before
+
+
 def test_what_nobody_takes_is_refused_with_certainty_and_the_rest_is_sent(
     broker: BindingBroker, inner: MemoryBroker
 ) -> None:

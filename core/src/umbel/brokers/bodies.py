@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import threading
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -67,7 +66,7 @@ class DirectoryStore(BodyStore):
 
     def put(self, bodies: Sequence[bytes], keep_until: Sequence[float]) -> list[str]:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        names = [secrets.token_hex(16) for _ in bodies]
+        names = [os.urandom(16).hex() for _ in bodies]
         parts: list[Path] = []
         try:
             for name, body, until in zip(names, bodies, keep_until, strict=True):

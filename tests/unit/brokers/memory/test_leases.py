@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.brokers.helpers import bodies, consume, message, receive_all
+from umbel.backends.memory import MemoryBackend
 from umbel.brokers.memory import MemoryBroker
 from umbel.clock import ManualClock
 
@@ -63,6 +64,35 @@ def test_a_renewal_after_the_end_brings_nothing_back(broker: MemoryBroker, clock
     broker.renew("mine")
     mine.ack(held)
     assert bodies(receive_all(consume(broker, owner="other"))) == ["1"]
+
+
+def test_a_renewal_of_long_ago_does_not_end_a_later_claim(broker: MemoryBroker, clock: ManualClock) -> None:
+    broker.publish([message("1"), message("2")])
+    mine, other = consume(broker, owner="mine"), consume(broker, owner="other")
+    broker.renew("mine")
+    other.receive(1, 0)  # so that somebody's lease ends when that renewal does
+    clock.advance(20)
+    mine.receive(1, 0)
+    clock.advance(10)
+    assert bodies(receive_all(other)) == ["1"]
+
+
+@pytest.mark.parametrize("verb", ["ack", "requeue", "dead_letter", "settle"])
+def test_a_claim_whose_lease_has_ended_is_lost_also_if_nobody_has_looked(
+    verb: str, broker: MemoryBroker, clock: ManualClock
+) -> None:
+    broker.publish([message("1")])
+    consumer = consume(broker)
+    late = consumer.receive(1, 0)
+    clock.advance(30)
+    if verb == "settle":
+        settler = broker.settler(MemoryBackend(broker.hub))
+        assert settler is not None
+        assert settler.settle(consumer, [], [], late, ttl=None) == late
+    else:
+        getattr(consumer, verb)(late, *(("late",) if verb == "dead_letter" else ()))
+    (again,) = receive_all(consume(broker, owner="other"))
+    assert again.attempt == 2
 
 
 @pytest.mark.parametrize("verb", ["ack", "requeue", "dead_letter"])

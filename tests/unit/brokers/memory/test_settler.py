@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.brokers.helpers import bodies, consume, message, receive_all
+from tests.unit.brokers.helpers import Background, bodies, consume, message, receive_all, until
 from umbel.backends.memory import MemoryBackend
 from umbel.brokers.memory import MemoryBroker
 from umbel.brokers.memory.broker import FULL
@@ -87,6 +87,26 @@ def test_the_same_owners_next_consumer_may_settle(broker: MemoryBroker, settler:
     held = consume(broker).receive(1, 0)
     assert settler.settle(consume(broker), [succeeded(held[0])], [], held, ttl=60) == []
     assert broker.stats(["q"])["q"].leased == 0
+
+
+def test_a_strangers_claim_is_not_ours_to_settle_while_it_lasts(
+    broker: MemoryBroker, backend: MemoryBackend, settler: Settler
+) -> None:
+    broker.publish([message("1", id="1")])
+    theirs = consume(broker, owner="theirs").receive(1, 0)
+    assert settler.settle(consume(broker, owner="mine"), [succeeded(theirs[0])], [], theirs, ttl=60) == theirs
+    assert backend.fetch(["1"]) == {}
+    assert broker.stats(["q"])["q"].leased == 1
+
+
+def test_settling_makes_room_for_who_waits_for_it(broker: MemoryBroker, settler: Settler) -> None:
+    broker.publish([message("1"), message("2")])
+    consumer = consume(broker, prefetch=1)
+    held = consumer.receive(1, 0)
+    blocked = Background(lambda: consumer.receive(1, 3600.0))
+    until(lambda: broker.hub.waiting)
+    settler.settle(consumer, [], [], held, ttl=None)
+    assert bodies(blocked.wait()) == ["2"]
 
 
 def test_a_message_that_is_refused_leaves_everything_undone(clock: ManualClock) -> None:

@@ -127,6 +127,30 @@ def test_messages_given_back_by_several_return_to_their_own_places(broker: Memor
     assert bodies(consume(broker).receive(10, 0)) == ["1", "3", "5", "7", "0", "2", "4", "6"]
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2), (0, 2, 1)])
+@pytest.mark.parametrize("each", [1, 2, 3])
+def test_it_does_not_matter_in_which_order_they_are_given_back(
+    each: int, order: tuple[int, ...], broker: MemoryBroker
+) -> None:
+    broker.publish([message(str(n)) for n in range(3 * each + 1)])
+    consumers = [consume(broker, owner=str(n)) for n in range(3)]
+    for consumer in consumers:
+        consumer.receive(each, 0)
+    for place in order:
+        consumers[place].close()
+    assert bodies(receive_all(consume(broker))) == [str(n) for n in range(3 * each + 1)]
+
+
+def test_what_was_delayed_returns_to_the_place_it_got_when_it_was_due(broker: MemoryBroker, clock: ManualClock) -> None:
+    broker.publish([message("delayed", eta=clock.now() + 5), message("ready")])
+    clock.advance(5)
+    consumer = consume(broker)
+    for _ in range(2):
+        held = consumer.receive(9, 0)
+        assert bodies(held) == ["ready", "delayed"]
+        consumer.requeue(held, charge=False)
+
+
 def test_a_requeue_with_a_delay_comes_when_the_delay_is_over(broker: MemoryBroker, clock: ManualClock) -> None:
     broker.publish([message("1")])
     consumer = consume(broker)
@@ -211,6 +235,8 @@ def test_a_purge_deletes_what_is_ready_and_nothing_else(broker: MemoryBroker, cl
     known = broker.stats(["q"])["q"]
     assert (known.ready, known.leased, known.delayed) == (0, 1, 1)
     assert broker.purge("nowhere") == 0
+    clock.advance(60)
+    assert broker.purge("q") == 2, "the delay has ended, and the lease too"
 
 
 def test_a_deleted_queue_takes_all_it_held_with_it(broker: MemoryBroker, clock: ManualClock) -> None:

@@ -124,8 +124,7 @@ class MemoryConsumer(Consumer):
             if delay > 0:
                 due = hub.clock.now() + delay
                 for entry in entries:
-                    if hub.lanes.get(entry.lane.name) is entry.lane:
-                        entry.lane.hold_back(entry, due)
+                    entry.lane.hold_back(entry, due)
                 hub.wake()
             else:
                 hub.give_back(entries)
@@ -182,4 +181,3 @@ class MemoryConsumer(Consumer):
                 self.holder.held.clear()
                 hub.give_back(entries)
                 hub.forget_owner(self.holder.owner)
-                hub.changed.notify_all()

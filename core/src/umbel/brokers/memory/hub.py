@@ -90,13 +90,12 @@ class Hub:
             self.changed.notify_all()
 
     def give_back(self, entries: Iterable[Entry]) -> None:
-        """Make them ready again, each at its place; what was deleted meanwhile stays so."""
-        by_lane: dict[str, list[Entry]] = {}
+        """Make them ready again, each at its place."""
+        by_lane: dict[Lane, list[Entry]] = {}
         for entry in entries:
-            if self.lanes.get(entry.lane.name) is entry.lane:
-                by_lane.setdefault(entry.lane.name, []).append(entry)
-        for name, mine in by_lane.items():
-            self.lanes[name].restore(mine)
+            by_lane.setdefault(entry.lane, []).append(entry)
+        for lane, mine in by_lane.items():
+            lane.restore(mine)
         self.wake()
 
     def expire(self) -> None:

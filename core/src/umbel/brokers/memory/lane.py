@@ -77,13 +77,16 @@ class Lane:
 
     def restore(self, entries: Iterable[Entry]) -> None:
         """Put back what had been taken, each where it was."""
-        for entry in sorted(entries, key=_place, reverse=True):
-            level = self.levels[entry.level]
-            overtaken = []
-            while level and level[0].seq < entry.seq:
-                overtaken.append(level.popleft())
-            level.appendleft(entry)
-            level.extendleft(reversed(overtaken))
+        by_level: dict[int, list[Entry]] = {}
+        for entry in entries:
+            by_level.setdefault(entry.level, []).append(entry)
+        for number, front in by_level.items():
+            level = self.levels[number]
+            last = max(front, key=_place).seq
+            while level and level[0].seq < last:
+                front.append(level.popleft())
+            front.sort(key=_place, reverse=True)
+            level.extendleft(front)
 
     def ready(self) -> int:
         return sum(map(len, self.levels))

@@ -106,7 +106,7 @@ class ResultTable:
             del self._ends[ttl]
 
     def __len__(self) -> int:
-        return len(self._results) + len(self._barriers) + sum(map(len, self._ends.values()))
+        return len(self._results) + len(self._barriers) + len(self._ends) + sum(map(len, self._ends.values()))
 
 
 def _replaces(new: Result, old: Result) -> bool:
