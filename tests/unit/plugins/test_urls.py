@@ -90,5 +90,10 @@ def test_in_a_text_every_url_is_masked_and_the_secrets_wherever_they_are():
     assert text == "redis://:***@h refused '***' (***)"
 
 
+def test_the_secrets_of_a_url_are_known_in_every_form():
+    assert secrets("redis://:a%20b@host/0?ssl=1&token=x+y") == {"a%20b", "a b", "x+y", "x y"}
+    assert secrets("sqlite:///a@b?fast=1") == set()
+
+
 def test_a_secret_of_a_letter_or_two_is_not_looked_for_in_other_words():
     assert mask_text("a bad idea", "redis://:a@host") == "a bad idea"

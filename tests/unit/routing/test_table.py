@@ -188,6 +188,11 @@ def test_queues_that_nobody_configured_are_made_up():
     assert "new" not in table.queues
 
 
+def test_classic_queues_are_declared_without_a_type():
+    table = RouteTable(settings(task_create_missing_queue_type="classic", task_default_queue_type="classic"))
+    assert [queue.options for queue in table.declarations(["new", "celery"])] == [{}, {}]
+
+
 def test_unless_that_is_forbidden_and_then_the_error_names_the_known_ones():
     table = RouteTable(settings(task_queues=MEDIA, task_create_missing_queues=False))
     assert table.destination("a", options={"queue": "videos"}).queue == "videos"

@@ -169,7 +169,7 @@ def test_pickle_names_the_attribute(serializers):
 
 def test_other_serializers_name_the_culprit_too(serializers):
     for name in ("yaml", "msgpack"):
-        with pytest.raises(EncodeError, match=rf"not serializable as {name}: value\[1\]: <class '.*Foo'>"):
+        with pytest.raises(EncodeError, match=rf"not serializable as {name}: value\[1\]: <class '.*Foo'> \("):
             serializers.dumps([1, Foo()], name)
 
 

@@ -60,8 +60,6 @@ class Routes:
                 raise ImproperlyConfigured(f"{where} contains itself")
             if _is_pair(item):
                 self._rules.append(_map_rule([item], where))
-            elif item and all(isinstance(each, (list, tuple)) and _is_pair(each) for each in item):
-                self._rules.append(_map_rule(item, where))
             else:
                 for index, each in enumerate(item):
                     self._add(each, f"{where}[{index}]", (*path, item))
@@ -70,11 +68,9 @@ class Routes:
                 raise ImproperlyConfigured(f"{where} is a pattern without a route: write [({item!r}, 'a queue')]")
             self.by_name = False
             self._rules.append(_Named(item, where, self))
-        elif callable(item) or hasattr(item, "route_for_task") or hasattr(item, "route"):
+        else:
             self.by_name = False
             self._rules.append(self._router_rule(item, where))
-        else:
-            raise ImproperlyConfigured(f"{where} is no router: {item!r}; {_WANTED}")
 
     def resolve(self, name: str, where: str, seen: tuple[str, ...] = ()) -> Rule:
         """The rule behind a dotted path, or the name of a plugin."""
