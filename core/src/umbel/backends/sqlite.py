@@ -7,11 +7,11 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from umbel.brokers.sqlite import owners
 from umbel.brokers.sqlite import results as table
 from umbel.brokers.sqlite.access import Access
-from umbel.brokers.sqlite.bells import SLOTS, WATCHER, Bell, marks
+from umbel.brokers.sqlite.bells import SLOTS, WATCHER, marks
 from umbel.brokers.sqlite.location import Location
+from umbel.brokers.sqlite.owners import Seat
 from umbel.brokers.sqlite.reaper import Reaper
 from umbel.spec import BackendError, Result, ResultBackend, Watcher
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
+    from umbel.brokers.sqlite.bells import Bell
     from umbel.brokers.sqlite.faults import StorageError
     from umbel.clock import Clock
     from umbel.spec import Arrival
@@ -103,7 +104,8 @@ class SqliteWatcher(Watcher):
         """Watched ids, and the last change of each that was told."""
         self._fresh: list[str] = []
         """Those of which nobody has looked yet what is known."""
-        self._bell = owners.register(access, "", WATCHER)
+        self._replaced = False
+        self._seat = Seat(access, "", WATCHER)
         self._last: int = access.read(table.newest)
 
     def add(self, ids: Sequence[str]) -> None:
@@ -112,7 +114,7 @@ class SqliteWatcher(Watcher):
             self._seen.update(dict.fromkeys(new, 0))
             self._fresh += new
         if new:
-            self._bell.ring()
+            self._seat.ring()
 
     def remove(self, ids: Sequence[str]) -> None:
         with self._lock:
@@ -125,26 +127,25 @@ class SqliteWatcher(Watcher):
             armed: Bell | None = None
             try:
                 while not self.closed:
-                    if self._bell.board is not self._access.host.board:
-                        self._bell.close()
-                        self._bell = owners.register(self._access, "", WATCHER)
                     news = self._look()
                     left = deadline - time.monotonic()
                     if news or left <= 0:
                         return news
-                    if armed is self._bell:
+                    bell = self._seat.anew() if self._replaced else self._seat.bell
+                    self._replaced = False
+                    if armed is not bell:
+                        # Look once more after this: whoever commits from now on rings.
+                        armed = bell
+                        self._seat.listen(marks(self._watched()))
+                        armed.arm()
+                    else:
                         armed.wait(min(left, LOOK))
                         armed.disarm()
                         armed = None
                         self._reaper.round()
-                    else:
-                        # Look once more after this: whoever commits from now on rings.
-                        armed = self._bell
-                        armed.listen(marks(self._watched()))
-                        armed.arm()
                 return []
             finally:
-                if armed is self._bell:
+                if armed is not None:
                     armed.disarm()
 
     def _watched(self) -> list[str]:
@@ -172,8 +173,8 @@ class SqliteWatcher(Watcher):
     def _changes(self, connection: sqlite3.Connection) -> list[tuple[int, Result]]:
         newest = table.newest(connection)
         if newest < self._last:
-            # The file was replaced; all that is in the new one is news.
-            self._last = 0
+            # There is another file now, which does not know us; all that is in it is news.
+            self._last, self._replaced = 0, True
             with self._lock:
                 self._seen = dict.fromkeys(self._seen, 0)
         found: list[tuple[int, Result]] = []
@@ -192,10 +193,9 @@ class SqliteWatcher(Watcher):
         if self.closed or self._pid != os.getpid():
             return
         self.closed = True
-        self._bell.ring()
+        self._seat.ring()
         with self._looking:
-            self._bell.close()
-            owners.unregister(self._access, self._bell)
+            self._seat.leave()
 
 
 def _backend_error(fault: StorageError) -> BackendError:

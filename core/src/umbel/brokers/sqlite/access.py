@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
+from umbel.brokers.sqlite.commits import After, Work
 from umbel.brokers.sqlite.faults import StorageError
 from umbel.brokers.sqlite.host import boot_id
-from umbel.brokers.sqlite.session import After, Session, Work
+from umbel.brokers.sqlite.session import Session
 from umbel.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Database:
         session = self._sessions.get(pid)
         if session is None:
             for inherited in self._sessions.values():
-                inherited.disown()
+                inherited.connections.disown()
             # Not under a lock, which a fork may have left locked for good; making a spare one costs nothing.
             session = self._sessions.setdefault(pid, Session(self.path))
         return session
@@ -47,7 +48,7 @@ class Database:
         """This process's session, ready for a fork, if it has one."""
         session = self._sessions.get(os.getpid())
         if session is not None:
-            session.freeze()
+            session.connections.freeze()
         return session
 
 
@@ -77,7 +78,7 @@ class Registry:
 
     def _after_fork(self) -> None:
         for session in self._frozen:
-            session.thaw()
+            session.connections.thaw()
         self._frozen = []
         self._lock.release()
 

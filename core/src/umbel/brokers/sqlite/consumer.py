@@ -8,9 +8,10 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from umbel.brokers.sqlite import owners, queues
-from umbel.brokers.sqlite.bells import CONSUMER, Bell, marks
+from umbel.brokers.sqlite.bells import CONSUMER, marks
 from umbel.brokers.sqlite.fence import Fence, receipts
 from umbel.brokers.sqlite.messages import microseconds, to_message, to_props
+from umbel.brokers.sqlite.owners import Seat
 from umbel.brokers.sqlite.queues import Lease, Unregistered
 from umbel.spec import BrokerError, Consumer, Delivery, buried
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
+    from umbel.brokers.sqlite.bells import Bell
     from umbel.brokers.sqlite.broker import SqliteBroker
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -48,9 +50,9 @@ class SqliteConsumer(Consumer):
         self._names = list(dict.fromkeys(names))
         self._prefetch = prefetch
         self._pid = os.getpid()
-        self.fence = Fence(self.access, owner)
-        self._bell: Bell | None = None
-        self._register()
+        self._seat = Seat(self.access, owner, CONSUMER)
+        self._seat.listen(marks(self._names))
+        self.fence = Fence(self.access, owner, self._seat.owner)
         self._stamp = 0
         self._closed = False
         self._receiving = threading.RLock()
@@ -65,7 +67,8 @@ class SqliteConsumer(Consumer):
         places = ",".join("?" * len(self._names))
         self._look_sql = (
             "SELECT EXISTS (SELECT 1 FROM ready WHERE queue = q.id),"
-            " (SELECT due FROM delayed WHERE queue = q.id ORDER BY due LIMIT 1)"
+            " (SELECT due FROM delayed WHERE queue = q.id ORDER BY due LIMIT 1),"
+            " NOT EXISTS (SELECT 1 FROM owner WHERE id = ?)"
             f" FROM queue q WHERE name IN ({places})"
         )
 
@@ -89,9 +92,10 @@ class SqliteConsumer(Consumer):
                     left = deadline - time.monotonic()
                     if left <= 0:
                         break
-                    if armed is None or armed is not self._bell:
+                    bell = self._seat.bell
+                    if armed is not bell:
                         # Look once more after this: whoever commits from now on rings.
-                        armed = self._own_bell()
+                        armed = bell
                         armed.arm()
                     else:
                         armed.wait(min(left, self._patience()))
@@ -101,7 +105,7 @@ class SqliteConsumer(Consumer):
                 return []
             finally:
                 self._starved = False
-                if armed is not None and armed is self._bell:
+                if armed is not None:
                     armed.disarm()
 
     def _patience(self) -> float:
@@ -122,7 +126,8 @@ class SqliteConsumer(Consumer):
                 return self._claim(room, timeout)
             except Unregistered:
                 # Somebody took this process for dead, with reason: it was stopped for long, or its files were deleted.
-                self._register()
+                self._seat.anew()
+                self.fence = Fence(self.access, self.owner, self._seat.owner)
 
     def _room(self, limit: int) -> int:
         return min(limit, self._prefetch - len(self.held))
@@ -138,24 +143,25 @@ class SqliteConsumer(Consumer):
                 self.held.pop(lease, None)
 
     def _look(self) -> bool:
-        """Whether anything is ready for us. Notes when the next delayed message is due."""
-        rows = self.access.read(lambda connection: connection.execute(self._look_sql, self._names).fetchall())
-        dues = [due for _, due in rows if due is not None]
+        """Whether it is worth to claim. Notes when the next delayed message is due."""
+        values = (self._seat.owner, *self._names)
+        rows = self.access.read(lambda connection: connection.execute(self._look_sql, values).fetchall())
+        dues = [due for _, due, _ in rows if due is not None]
         self._due = min(dues) / 1e6 if dues else 0.0
-        return any(ready for ready, _ in rows) or (bool(dues) and self._due <= self.access.clock.now())
+        return any(ready or stranger for ready, _, stranger in rows) or 0.0 < self._due <= self.access.clock.now()
 
     def _claim(self, room: int, timeout: float) -> list[Delivery]:
-        bell = self._own_bell()
+        owner = self._seat.owner
         clock, names = self.access.clock, self._names
         doubt, self._doubt = self._doubt, True
 
         def work(connection: sqlite3.Connection) -> tuple[list[tuple[str, int]], bool]:
             if doubt:
-                self._give_back_untold(connection, bell.owner)
+                self._give_back_untold(connection, owner)
             taken: list[tuple[str, int]] = []
             left, more = room, False
             for name in names:
-                found = queues.prospect(connection, name, bell.owner, clock.now())
+                found = queues.prospect(connection, name, owner, clock.now())
                 if found is None:
                     continue
                 if not found.registered:
@@ -164,7 +170,7 @@ class SqliteConsumer(Consumer):
                     queues.mature(connection, found.queue, clock.now())
                 self._stamp = max(self._stamp + 1, int(clock.steady() * 1e6))
                 count, rest = queues.claim(
-                    connection, found.queue, bell.owner, self._stamp, left, lone=bool(found.lone), mixed=bool(taken)
+                    connection, found.queue, owner, self._stamp, left, lone=bool(found.lone), mixed=bool(taken)
                 )
                 more |= rest
                 left -= count
@@ -176,14 +182,14 @@ class SqliteConsumer(Consumer):
 
         def after(connection: sqlite3.Connection, value: tuple[list[tuple[str, int]], bool]) -> list[Batch]:
             taken, self._full = value
-            return [Batch(name, stamp, queues.claimed(connection, bell.owner, stamp)) for name, stamp in taken]
+            return [Batch(name, stamp, queues.claimed(connection, owner, stamp)) for name, stamp in taken]
 
         batches: list[Batch] = self.access.write(work, durable=False, timeout=timeout, after=after)
-        deliveries = self._deliver(bell.owner, batches)
+        deliveries = self._deliver(owner, batches)
         if batches and len(names) > 1:
             # Whose turn it was goes last, so that a queue which is never empty does not starve the others.
             names.append(names.pop(0))
-        if self._full and bell.board.waiting():
+        if self._full and self.access.host.board.waiting():
             # Who rang may have rung us alone.
             self.access.ring(CONSUMER, marks(names), 1)
         self._doubt = False
@@ -212,25 +218,6 @@ class SqliteConsumer(Consumer):
         rows = connection.execute("SELECT owner, claim, id FROM lease WHERE owner = ?", (owner,)).fetchall()
         untold = queues.group(lease for lease in map(Lease._make, rows) if lease not in self.held)
         queues.give_back(connection, queues.end_leases(connection, untold), charge=False, lone=None)
-
-    # --- taking part -------------------------------------------------------------------------------------------------
-
-    def _own_bell(self) -> Bell:
-        bell = self._bell
-        if bell is None or bell.board is not self.access.host.board:
-            bell = self._register()
-        return bell
-
-    def _register(self) -> Bell:
-        """Take part anew. What the former owner held goes back as that of a dead one does."""
-        former, self._bell = self._bell, None
-        if former is not None:
-            former.close()
-            self.access.host.let_go(former.owner)
-        bell = owners.register(self.access, self.owner, CONSUMER)
-        bell.listen(marks(self._names))
-        self._bell, self.fence = bell, Fence(self.access, self.owner, bell.owner)
-        return bell
 
     # --- settling ----------------------------------------------------------------------------------------------------
 
@@ -295,24 +282,17 @@ class SqliteConsumer(Consumer):
         """These take no room any more."""
         for lease in leases:
             self.held.pop(lease, None)
-        bell = self._bell
-        if self._starved and bell is not None:
-            bell.ring()
+        if self._starved:
+            self._seat.ring()
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        self._closed = True
-        if self._pid != os.getpid():
+        if self._closed or self._pid != os.getpid():
             return
-        bell = self._bell
-        if bell is not None:
-            bell.ring()
+        self._closed = True
+        self._seat.ring()
         with self._receiving:
-            bell, self._bell = self._bell, None
-            if bell is None:
-                return
-            bell.close()
             self.held.clear()
-            owners.unregister(self.access, bell)
+            self._seat.leave()
         self.broker.forget(self)

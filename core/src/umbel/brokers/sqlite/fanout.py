@@ -7,8 +7,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from umbel.brokers.sqlite import owners
-from umbel.brokers.sqlite.bells import SLOTS, SUBSCRIBER, Bell, marks
+from umbel.brokers.sqlite.bells import SLOTS, SUBSCRIBER, marks
+from umbel.brokers.sqlite.owners import Seat
 from umbel.spec import Subscription
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from umbel.brokers.sqlite.access import Access
+    from umbel.brokers.sqlite.bells import Bell
 
 BACKLOG = 10_000
 """Broadcasts that one `receive` returns at most."""
@@ -50,44 +51,47 @@ class SqliteSubscription(Subscription):
         self._pid = os.getpid()
         self._topics = list(dict.fromkeys(topics))
         self._closed = False
+        self._replaced = False
         self._receiving = threading.RLock()
         places = ",".join("?" * len(self._topics))
         self._sql = (
             f"SELECT id, topic, body FROM broadcast WHERE id > ? AND topic IN ({places}) ORDER BY id LIMIT {BACKLOG}"
         )
-        self._bell = self._register()
+        self._seat = Seat(access, "", SUBSCRIBER)
+        self._seat.listen(marks(self._topics))
         self._last: int = access.read(_newest)
-
-    def _register(self) -> Bell:
-        bell = owners.register(self._access, "", SUBSCRIBER)
-        bell.listen(marks(self._topics))
-        return bell
 
     def receive(self, timeout: float) -> Sequence[tuple[str, bytes]]:
         deadline = time.monotonic() + timeout
         with self._receiving:
-            armed = False
-            while not self._closed:
-                if self._bell.board is not self._access.host.board:
-                    self._bell.close()
-                    self._bell, armed = self._register(), False
-                rows = self._access.read(self._look)
-                left = deadline - time.monotonic()
-                if rows or left <= 0:
-                    if armed:
-                        self._bell.disarm()
-                    return [(topic, body) for _, topic, body in rows]
-                if armed:
-                    self._bell.wait(min(left, LOOK))
-                    self._bell.disarm()
-                else:
-                    self._bell.arm()
-                armed = not armed
-            return []
+            armed: Bell | None = None
+            try:
+                while not self._closed:
+                    rows = self._access.read(self._look)
+                    if rows:
+                        return [(topic, body) for _, topic, body in rows]
+                    left = deadline - time.monotonic()
+                    if left <= 0:
+                        break
+                    bell = self._seat.anew() if self._replaced else self._seat.bell
+                    self._replaced = False
+                    if armed is not bell:
+                        # Look once more after this: whoever commits from now on rings.
+                        armed = bell
+                        armed.arm()
+                    else:
+                        armed.wait(min(left, LOOK))
+                        armed.disarm()
+                        armed = None
+                return []
+            finally:
+                if armed is not None:
+                    armed.disarm()
 
     def _look(self, connection: sqlite3.Connection) -> list[tuple[int, str, bytes]]:
         if _newest(connection) < self._last:
-            self._last = 0  # the file was replaced
+            # There is another file now, which does not know us.
+            self._last, self._replaced = 0, True
         rows = connection.execute(self._sql, (self._last, *self._topics)).fetchall()
         if rows:
             self._last = rows[-1][0]
@@ -97,10 +101,9 @@ class SqliteSubscription(Subscription):
         if self._closed or self._pid != os.getpid():
             return
         self._closed = True
-        self._bell.ring()
+        self._seat.ring()
         with self._receiving:
-            self._bell.close()
-            owners.unregister(self._access, self._bell)
+            self._seat.leave()
 
 
 def _newest(connection: sqlite3.Connection) -> int:

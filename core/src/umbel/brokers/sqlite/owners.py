@@ -44,60 +44,111 @@ OWNERS = (
 )
 
 
-def register(access: Access, name: str, kind: int) -> Bell:
-    """A new owner that lives in this process, with the bell that wakes it."""
+class Seat:
+    """One owner of this process: its row, its lock and its bell. Used by one thread at a time, but for `ring`."""
+
+    def __init__(self, access: Access, name: str, kind: int) -> None:
+        self._access = access
+        self._name = name
+        self._kind = kind
+        self._names: frozenset[int] = frozenset()
+        self._bell = self._register()
+
+    @property
+    def owner(self) -> int:
+        """The number of the owner."""
+        return self._bell.owner
+
+    @property
+    def bell(self) -> Bell:
+        """What to wait on. Hung anew if its folder was deleted."""
+        host = self._access.host
+        if self._bell.board is not host.board:
+            former = self._bell
+            former.close()
+            if former.owner not in host.mine:
+                return self.anew()
+            try:
+                self._bell = host.board.hang(former.owner, former.slot, self._kind)
+            except FileExistsError:
+                return self.anew()
+            self._bell.listen(self._names)
+        return self._bell
+
+    def listen(self, names: frozenset[int]) -> None:
+        """What to be woken for."""
+        self._names = names
+        self._bell.listen(names)
+
+    def ring(self) -> None:
+        """Wake whoever waits here."""
+        self._bell.ring()
+
+    def anew(self) -> Bell:
+        """Take part as a new owner. What the former one held goes back as that of a dead one does."""
+        self._bell.close()
+        self._access.host.let_go(self._bell.owner)
+        self._bell = self._register()
+        self._bell.listen(self._names)
+        return self._bell
+
+    def leave(self) -> None:
+        """Gone for good; what is still held is ready again, uncharged. Whoever waits here must have left."""
+        access, bell = self._access, self._bell
+        bell.close()
+
+        def work(connection: sqlite3.Connection) -> dict[str, int]:
+            back = give_back_all(connection, bell.owner)
+            connection.execute("DELETE FROM owner WHERE id = ?", (bell.owner,))
+            bell.board.take_down(bell.owner, bell.slot)
+            return back
+
+        try:
+            ring_for(access, access.write(work, durable=False))
+        except (BrokerError, BackendError):
+            pass  # the lock that is dropped next says it all: others give back what it held
+        finally:
+            access.host.let_go(bell.owner)
+
+    def _register(self) -> Bell:
+        access = self._access
+        host = access.host
+        owner, slot = access.write(lambda connection: _take_seat(connection, access, self._name), durable=False)
+        try:
+            return host.board.hang(owner, slot, self._kind)
+        except OSError as exc:
+            host.let_go(owner)
+            raise access.error(
+                StorageError(f"{host.folder}: {exc.strerror}; every process that uses the queue needs to write there")
+            ) from exc
+
+
+def _take_seat(connection: sqlite3.Connection, access: Access, name: str) -> tuple[int, int]:
+    """A new owner that is locked by this process, and its slot on the board."""
     host, location = access.host, access.location
-
-    def work(connection: sqlite3.Connection) -> tuple[int, int]:
-        taken: dict[int, int] = dict(connection.execute("SELECT id, slot FROM owner").fetchall())
-        if len(taken) >= CROWD:
-            for dead in [owner for owner in taken if host.is_dead(owner)]:
-                # Nobody may have been waiting for long, and so nobody reaped.
-                if not connection.execute("SELECT 1 FROM lease WHERE owner = ? LIMIT 1", (dead,)).fetchone():
-                    connection.execute("DELETE FROM owner WHERE id = ?", (dead,))
-                    host.board.take_down(dead, taken.pop(dead))
-        slots = set(taken.values())
-        slot = next((slot for slot in range(SLOTS) if slot not in slots), None)
-        if slot is None:
-            raise StorageError(f"{location.path}: {SLOTS} consumers and watchers use it already, which is the most")
-        while True:
-            owner = connection.execute(
-                "INSERT INTO owner (name, slot, renewed, lease, boot, pid) VALUES (?, ?, ?, ?, ?, ?)",
-                (name, slot, access.clock.steady(), location.lease, access.boot, os.getpid()),
-            ).lastrowid
-            assert owner is not None
-            if host.hold(owner):
-                break
-            # A lock file can outlive its database, and another process hold this number in it from before.
-            connection.execute("DELETE FROM owner WHERE id = ?", (owner,))
-        host.board.sweep({*taken, owner})
-        return owner, slot
-
-    owner, slot = access.write(work, durable=False)
-    try:
-        return host.board.hang(owner, slot, kind)
-    except OSError as exc:
-        host.let_go(owner)
-        raise access.error(
-            StorageError(f"{host.folder}: {exc.strerror}; every process that uses the queue needs to write there")
-        ) from exc
-
-
-def unregister(access: Access, bell: Bell) -> None:
-    """The owner is gone for good, and what it still held is ready again, uncharged."""
-
-    def work(connection: sqlite3.Connection) -> dict[str, int]:
-        back = give_back_all(connection, bell.owner)
-        connection.execute("DELETE FROM owner WHERE id = ?", (bell.owner,))
-        bell.board.take_down(bell.owner, bell.slot)
-        return back
-
-    try:
-        ring_for(access, access.write(work, durable=False))
-    except (BrokerError, BackendError):
-        pass  # the lock that is dropped next says it all: others give back what it held
-    finally:
-        access.host.let_go(bell.owner)
+    taken: dict[int, int] = dict(connection.execute("SELECT id, slot FROM owner").fetchall())
+    if len(taken) >= CROWD:
+        for dead in [owner for owner in taken if host.is_dead(owner)]:
+            # Nobody may have been waiting for long, and so nobody reaped.
+            if not connection.execute("SELECT 1 FROM lease WHERE owner = ? LIMIT 1", (dead,)).fetchone():
+                connection.execute("DELETE FROM owner WHERE id = ?", (dead,))
+                host.board.take_down(dead, taken.pop(dead))
+    slots = set(taken.values())
+    slot = next((slot for slot in range(SLOTS) if slot not in slots), None)
+    if slot is None:
+        raise StorageError(f"{location.path}: {SLOTS} consumers and watchers use it already, which is the most")
+    while True:
+        owner = connection.execute(
+            "INSERT INTO owner (name, slot, renewed, lease, boot, pid) VALUES (?, ?, ?, ?, ?, ?)",
+            (name, slot, access.clock.steady(), location.lease, access.boot, os.getpid()),
+        ).lastrowid
+        assert owner is not None
+        if host.hold(owner):
+            break
+        # A lock file can outlive its database, and another process hold this number in it from before.
+        connection.execute("DELETE FROM owner WHERE id = ?", (owner,))
+    host.board.sweep({*taken, owner})
+    return owner, slot
 
 
 def give_back_all(connection: sqlite3.Connection, owner: int) -> dict[str, int]:
