@@ -59,36 +59,8 @@ def encode(
     _check(call)
     if options:
         _check_texts(options)
-    levels = getattr(conf, "task_repr_maxlevels", LEVELS)
     eta, eta_text = _eta(given("countdown"), given("eta"), now)
-    expires = given("expires")
-    if expires is not None:
-        expires = times.written(expires, times.expiry(expires, now))
-    headers: dict[str, Any] = {
-        "lang": "py",
-        "task": call.task,
-        "id": call.id,
-        "shadow": given("shadow"),
-        "eta": eta_text,
-        "expires": expires,
-        "group": call.group_id,
-        "group_index": call.group_index,
-        "retries": call.retries,
-        "timelimit": _time_limits(given("time_limit"), given("soft_time_limit")),
-        "root_id": call.root_id or call.id,
-        "parent_id": call.parent_id,
-        "argsrepr": given("argsrepr") or short_repr(call.args, LENGTH, levels),
-        "kwargsrepr": given("kwargsrepr") or short_repr(call.kwargs, LENGTH, levels),
-        "origin": origin,
-        "ignore_result": bool(given("ignore_result")),
-        "replaced_task_nesting": call.replaced_task_nesting,
-        "stamped_headers": list(options["stamped_headers"]) if "stamped_headers" in options else None,
-        "stamps": _stamps(options) if "stamped_headers" in options else {},
-    }
-    if call.generation:
-        headers["umbel_generation"] = call.generation
-    if call.resent:
-        headers["umbel_resent"] = True
+    headers = _headers(call, options, eta_text, now, origin, getattr(conf, "task_repr_maxlevels", LEVELS))
     content_type, content_encoding, body = _body(call, given("serializer") or conf.task_serializer, serializers)
     _check_size(body, conf, call)
     compression = given("compression") or conf.task_compression
@@ -119,6 +91,41 @@ def encode(
         routing_key=destination.routing_key,
         options=_for_transport(options),
     )
+
+
+def _headers(
+    call: Call, options: dict[str, Any], eta: str | None, now: float, origin: str, levels: int
+) -> dict[str, Any]:
+    given = options.get
+    expires = given("expires")
+    if expires is not None:
+        expires = times.written(expires, times.expiry(expires, now))
+    headers: dict[str, Any] = {
+        "lang": "py",
+        "task": call.task,
+        "id": call.id,
+        "shadow": given("shadow"),
+        "eta": eta,
+        "expires": expires,
+        "group": call.group_id,
+        "group_index": call.group_index,
+        "retries": call.retries,
+        "timelimit": _time_limits(given("time_limit"), given("soft_time_limit")),
+        "root_id": call.root_id or call.id,
+        "parent_id": call.parent_id,
+        "argsrepr": given("argsrepr") or short_repr(call.args, LENGTH, levels),
+        "kwargsrepr": given("kwargsrepr") or short_repr(call.kwargs, LENGTH, levels),
+        "origin": origin,
+        "ignore_result": bool(given("ignore_result")),
+        "replaced_task_nesting": call.replaced_task_nesting,
+        "stamped_headers": list(options["stamped_headers"]) if "stamped_headers" in options else None,
+        "stamps": _stamps(options) if "stamped_headers" in options else {},
+    }
+    if call.generation:
+        headers["umbel_generation"] = call.generation
+    if call.resent:
+        headers["umbel_resent"] = True
+    return headers
 
 
 def _merge(*layers: Mapping[str, Any]) -> dict[str, Any]:

@@ -80,17 +80,14 @@ def _named(name: Any) -> Compressor | None:
     return _compressors.get(name) if isinstance(name, str) else None
 
 
-# The libraries are imported where they are used: few messages are compressed, and each of them takes its time to load.
-
-
 def _deflate(data: bytes) -> bytes:
-    import zlib  # noqa: PLC0415
+    import zlib  # noqa: PLC0415 - few messages are compressed
 
     return zlib.compress(data)
 
 
 def _inflate(data: bytes, limit: int) -> bytes:
-    import zlib  # noqa: PLC0415
+    import zlib  # noqa: PLC0415 - few messages are compressed
 
     # 32: the header tells zlib's own format, which Celery sends under this name, from gzip's.
     reader = zlib.decompressobj(zlib.MAX_WBITS | 32)
@@ -98,26 +95,26 @@ def _inflate(data: bytes, limit: int) -> bytes:
 
 
 def _bzip2(data: bytes) -> bytes:
-    import bz2  # noqa: PLC0415
+    import bz2  # noqa: PLC0415 - few messages are compressed
 
     return bz2.compress(data)
 
 
 def _bunzip2(data: bytes, limit: int) -> bytes:
-    import bz2  # noqa: PLC0415
+    import bz2  # noqa: PLC0415 - few messages are compressed
 
     reader = bz2.BZ2Decompressor()
     return _ended(reader.decompress(data, limit + 1), limit, reader.eof, reader.unused_data)
 
 
 def _xz(data: bytes) -> bytes:
-    import lzma  # noqa: PLC0415
+    import lzma  # noqa: PLC0415 - few messages are compressed
 
     return lzma.compress(data)
 
 
 def _unxz(data: bytes, limit: int) -> bytes:
-    import lzma  # noqa: PLC0415
+    import lzma  # noqa: PLC0415 - few messages are compressed
 
     reader = lzma.LZMADecompressor(memlimit=MEMORY)
     return _ended(reader.decompress(data, limit + 1), limit, reader.eof, reader.unused_data)
