@@ -143,6 +143,24 @@ def test_a_hop_that_fails_is_tried_again_and_what_is_due_comes_anyway(clock: Man
     assert [(one.message.body, one.attempt) for one in found] == [(b"late", 1)]
 
 
+def test_what_falls_due_while_its_hop_fails_comes_uncharged(clock: ManualClock) -> None:
+    failing = False
+
+    def fault(verb: str) -> None:
+        if failing and verb == "publish":
+            raise BrokerError("down")
+
+    inner = MemoryBroker(clock=clock, lease=1e9, capabilities=replace(FULL, max_delay=10.0), fault=fault)
+    broker = DelayingBroker(inner, clock=clock)
+    broker.publish([message("1", eta=clock.now() + 12)])
+    consumer = consume(broker)
+    clock.advance(10)
+    failing = True
+    assert consumer.receive(9, 0) == []
+    clock.advance(5)
+    assert [one.attempt for one in consumer.receive(9, 0)] == [1]
+
+
 def test_of_several_hops_only_the_refused_are_tried_again(
     broker: DelayingBroker, inner: MemoryBroker, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -129,6 +129,20 @@ def test_a_dead_letter_keeps_its_body_and_can_be_sent_again(world: World) -> Non
     assert world.received().message.body.decode() == LARGE
 
 
+def test_a_dead_letter_keeps_its_body_for_a_whole_ttl_from_its_death(world: World) -> None:
+    world.broker.publish([message(LARGE)])
+    consumer = consume(world.broker)
+    held = consumer.receive(1, 0)
+    world.clock.advance(29)
+    consumer.dead_letter(held, "why")
+    world.clock.advance(TTL - 4 * SWEEP_EVERY - 1)
+    world.sweep()
+    assert len(world.files) == 1
+    world.clock.advance(2)
+    world.sweep()
+    assert world.files == []
+
+
 def test_a_late_ack_does_not_take_the_body_from_whoever_has_the_message_now(world: World) -> None:
     sent = message(LARGE)
     world.broker.publish([sent])

@@ -95,9 +95,12 @@ def test_asking_again_in_time_keeps_it(broker: SortingBroker, inner: MemoryBroke
 
 def test_a_give_back_that_fails_is_tried_again(clock: ManualClock) -> None:
     failing = True
+    failures = 0
 
     def fault(verb: str) -> None:
+        nonlocal failures
         if failing and verb == "requeue":
+            failures += 1
             raise BrokerError("down")
 
     inner = MemoryBroker(clock=clock, capabilities=replace(FULL, priorities=1), fault=fault)
@@ -105,8 +108,12 @@ def test_a_give_back_that_fails_is_tried_again(clock: ManualClock) -> None:
     broker.publish([message(str(n), priority=5) for n in range(3)])
     consumer = consume(broker)
     consumer.receive(1, 0)
-    for _ in range(5):
+
+    def failed_twice() -> bool:
         clock.advance(HOLD)
+        return failures >= 2
+
+    until(failed_twice)
     assert inner.stats(["q"])["q"].leased == 3
     failing = False
 
@@ -158,6 +165,19 @@ def test_what_came_back_uncertain_is_handed_out_alone(
     batches = [bodies(consumer.receive(10, 0)) for _ in range(3)]
     assert ["poison"] in batches
     assert sorted(body for batch in batches for body in batch) == ["a", "b", "poison"]
+
+
+def test_what_came_back_uncertain_does_not_share_a_batch_with_what_is_kept(
+    broker: SortingBroker, inner: MemoryBroker, clock: ManualClock
+) -> None:
+    broker.publish([message("poison", priority=1)])
+    consume(inner, owner="dead").receive(1, 0)
+    clock.advance(29)
+    broker.publish([message(body, priority=5) for body in "abc"])
+    consumer = consume(broker)
+    assert bodies(consumer.receive(1, 0)) == ["a"]
+    clock.advance(1)
+    assert [bodies(consumer.receive(9, 0)) for _ in range(3)] == [["b", "c"], ["poison"], []]
 
 
 def test_a_blocked_receive_wakes_and_closing_ends_it(broker: SortingBroker, inner: MemoryBroker) -> None:

@@ -39,7 +39,6 @@ class LeasingBroker(Wrapper):
 class _Held:
     delivery: Delivery
     since: float
-    extended: float
 
 
 class LeasingConsumer(WrappedConsumer):
@@ -66,7 +65,7 @@ class LeasingConsumer(WrappedConsumer):
                     self._changed.notify_all()
                 for delivery in deliveries:
                     claim = _claim(delivery)
-                    self._held[claim] = _Held(delivery, now, now)
+                    self._held[claim] = _Held(delivery, now)
                     self._lost.discard(claim)
                 if self._thread is None and not self.closed:
                     self._thread = threading.Thread(target=self._run, name="umbel-leasing", daemon=True)
@@ -127,21 +126,18 @@ class LeasingConsumer(WrappedConsumer):
                     return
                 now = self._clock.steady()
                 # The youngest can wait for the next round: by then half of their lease is left at least.
-                due = [held for held in self._held.values() if now - held.extended >= third / 2]
+                due = [held for held in self._held.values() if now - held.since >= third / 2]
                 due = self._without_overdue(due, now)
             pause = self._extend(due)
             tick = now + (third if pause is None else pause) * _jitter()
 
     def _extend(self, due: list[_Held]) -> float | None:
         """Extend these; seconds to wait before trying again, if that failed."""
-        now = self._clock.steady()
         try:
             lost = self.inner.extend([held.delivery for held in due]) if due else []
         except BrokerError as error:
             logger.warning("could not extend the leases of %d messages, trying again: %s", len(due), error)
             return self._lease / 12
-        for held in due:
-            held.extended = now
         self._lose(lost)
         return None
 
