@@ -58,6 +58,9 @@ class TaskPredicate(UmbelError):
 class Retry(TaskPredicate):
     """The task has been sent again, to run at `when`."""
 
+    call: Any = None
+    """The call that runs it again, where that is sent with the end of the present run."""
+
     def __init__(
         self,
         message: str | None = None,

@@ -1,0 +1,1 @@
+"""Tasks: functions that can be sent."""
