@@ -47,7 +47,8 @@ def _function(app: AppLike, errback: Mapping[str, Any]) -> Any:
     if kind_of(errback) is not None or errback.get("immutable"):
         return None
     task = app.tasks.get(errback["task"])
-    if task is None or getattr(task, "bind", False) or inspect.iscoroutinefunction(getattr(task, "run", None)):
+    bound = getattr(task, "bound", False) or getattr(task, "bind", False) is True
+    if task is None or bound or inspect.iscoroutinefunction(getattr(task, "run", None)):
         return None
     try:
         inspect.signature(task.run).bind(None, None, None, *errback["args"], **errback["kwargs"])
