@@ -159,7 +159,6 @@ class SqliteBroker(Broker):
     # --- looking, and clearing out -----------------------------------------------------------------------------------
 
     def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
-        # What has lapsed is ready, though nobody has needed it yet.
         self.reaper.round()
         return self._inspection.stats(queues)
 
@@ -167,9 +166,11 @@ class SqliteBroker(Broker):
         return self._inspection.names()
 
     def browse(self, queue: str, limit: int) -> Sequence[Message]:
+        self.reaper.round()
         return self._inspection.browse(queue, limit)
 
     def purge(self, queue: str) -> int:
+        self.reaper.round()
         return self._inspection.purge(queue)
 
     def delete(self, queues: Sequence[str]) -> None:

@@ -53,7 +53,7 @@ class SqliteConsumer(Consumer):
         self._seat = Seat(self.access, owner, CONSUMER)
         self._seat.listen(marks(self._names))
         self.fence = Fence(self.access, owner, self._seat.owner)
-        self._stamp = 0
+        self._stamp = -1
         self._closed = False
         self._receiving = threading.RLock()
         """Held during `receive`, so that `close` frees nothing under it."""
@@ -84,11 +84,11 @@ class SqliteConsumer(Consumer):
             armed: Bell | None = None
             try:
                 while not self._closed:
-                    batch = self._take(limit, max(deadline - time.monotonic(), SHORTEST_CLAIM))
+                    # First, or else nobody would while there is enough to do.
+                    self.broker.reaper.round()
+                    batch = self._take(limit, deadline)
                     if batch:
                         return batch
-                    if self.broker.reaper.round():
-                        continue
                     left = deadline - time.monotonic()
                     if left <= 0:
                         break
@@ -112,7 +112,7 @@ class SqliteConsumer(Consumer):
         """Seconds until time alone can have changed anything."""
         return min(self.broker.reaper.patience(), max(self._due - self.access.clock.now(), 0.0) if self._due else 1.0)
 
-    def _take(self, limit: int, timeout: float) -> list[Delivery]:
+    def _take(self, limit: int, deadline: float) -> list[Delivery]:
         if self._room(limit) <= 0:
             self._starved = True
             self._due = 0.0
@@ -121,6 +121,7 @@ class SqliteConsumer(Consumer):
         if room <= 0 or not (self._full or self._look()):
             return []
         self._starved = False
+        timeout = min(max(deadline - time.monotonic(), SHORTEST_CLAIM), self.access.location.timeout)
         while True:
             try:
                 return self._claim(room, timeout)
@@ -168,7 +169,7 @@ class SqliteConsumer(Consumer):
                     raise Unregistered
                 if found.due:
                     queues.mature(connection, found.queue, clock.now())
-                self._stamp = max(self._stamp + 1, int(clock.steady() * 1e6))
+                self._stamp = queues.stamp_after(self._stamp, clock.steady())
                 count, rest = queues.claim(
                     connection, found.queue, owner, self._stamp, left, lone=bool(found.lone), mixed=bool(taken)
                 )

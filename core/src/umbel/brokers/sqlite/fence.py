@@ -37,13 +37,13 @@ class Fence:
         current: Claims = {}
         for key, ids in claims.items():
             owner, stamp = key
-            if owner == self._owner and stamp / 1e6 + self._lease > steady:
+            if owner == self._owner and queues.moment(stamp) + self._lease > steady:
                 current[key] = ids
                 continue
             if owner not in renewals:
                 renewals[owner] = self._renewed(connection, owner)
             renewed = renewals[owner]
-            if renewed is not None and max(stamp / 1e6, renewed) + self._lease > steady:
+            if renewed is not None and max(queues.moment(stamp), renewed) + self._lease > steady:
                 current[key] = ids
         return queues.held(connection, current)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from umbel.spec import Message
@@ -53,7 +54,7 @@ def to_row(message: Message, now: float) -> Row:
 
 def microseconds(moment: float) -> int:
     """Never before the moment."""
-    return min(int(moment * 1e6) + 1, (1 << 62))
+    return min(math.ceil(min(moment, 4e12) * 1e6), 1 << 62)
 
 
 def to_props(message: Message) -> str:

@@ -33,9 +33,14 @@ class Owner(NamedTuple):
     boot: str
     oldest: int | None
 
+    def end(self) -> float | None:
+        """When the lease of something that it holds is over, in steady time; None if it holds nothing."""
+        return None if self.oldest is None else max(queues.moment(self.oldest), self.renewed) + self.lease
+
     def lapsed(self, steady: float) -> bool:
         """Whether the lease of anything that it holds is over."""
-        return self.oldest is not None and max(self.oldest / 1e6, self.renewed) + self.lease <= steady
+        end = self.end()
+        return end is not None and end <= steady
 
 
 OWNERS = (
@@ -187,8 +192,7 @@ def release(connection: sqlite3.Connection, name: str, started: Collection[str])
 
 def give_back_lapsed(connection: sqlite3.Connection, owner: Owner, steady: float) -> dict[str, int]:
     """Give back what an owner holds past its lease. All count as started: nobody can tell."""
-    before = int((steady - owner.lease) * 1e6)
-    return _reap(connection, "owner = ? AND claim <= ?", (owner.id, before))
+    return _reap(connection, "owner = ? AND claim < ?", (owner.id, queues.stamps_until(steady - owner.lease)))
 
 
 def bury(connection: sqlite3.Connection, owner: Owner, access: Access) -> dict[str, int]:

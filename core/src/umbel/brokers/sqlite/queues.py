@@ -24,6 +24,21 @@ class Lease(NamedTuple):
     id: int
 
 
+def stamp_after(former: int, steady: float) -> int:
+    """The claim's mark at this moment: steady time, made unique."""
+    return max(former + 1, int(steady * 1e6))
+
+
+def moment(stamp: int) -> float:
+    """The steady time of a claim, to the millisecond: what made it unique is no time."""
+    return stamp // 1000 / 1000
+
+
+def stamps_until(steady: float) -> int:
+    """All claims up to this moment have a mark below."""
+    return (int(steady * 1000 + 1e-6) + 1) * 1000
+
+
 Claims = dict[tuple[int, int], list[int]]
 """Ids of messages by owner and claim: leases as the statements want them."""
 

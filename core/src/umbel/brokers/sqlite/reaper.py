@@ -55,8 +55,13 @@ class Reaper:
             else:
                 self._next = min(self._next, self._suspects[owner.id] + MERCY)
         for owner in owners:
-            if owner.id not in self._suspects and owner.lapsed(steady):
+            end = owner.end()
+            if owner.id in self._suspects or end is None:
+                continue
+            if end <= steady:
                 returned |= self._end(owner)
+            else:
+                self._next = min(self._next, end)
         return returned
 
     def _bury(self, owner: Owner) -> bool:
