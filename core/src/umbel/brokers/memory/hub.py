@@ -25,7 +25,7 @@ RECHECK = 1.0
 
 
 class Hub:
-    """The server that a memory broker would have. Methods without a docstring are called with the lock held."""
+    """The server that a memory broker would have. All but `check_process` and `foreign` is for who holds the lock."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self.clock: Clock = clock or SystemClock()
@@ -57,6 +57,7 @@ class Hub:
         return os.getpid() != self._pid
 
     def lane(self, name: str) -> Lane:
+        """The queue of that name, created if need be."""
         lane = self.lanes.get(name)
         if lane is None:
             lane = self.lanes[name] = Lane(name)
@@ -86,6 +87,7 @@ class Hub:
         self.wake()
 
     def wake(self) -> None:
+        """Let whoever waits look again."""
         if self.waiting:
             self.changed.notify_all()
 
@@ -129,6 +131,7 @@ class Hub:
                 lane.mature(now, steady, self.places)
 
     def leased(self) -> dict[str, int]:
+        """How many messages of each queue are held."""
         counts: dict[str, int] = {}
         for holder in self.holders:
             for entry in holder.held.values():
@@ -146,11 +149,13 @@ class Hub:
         return entry
 
     def owns(self, holder: Holder, token: int) -> bool:
+        """Whether what was claimed by that token is still this owner's."""
         return token in holder.held or any(
             sibling.owner == holder.owner and token in sibling.held for sibling in self.holders
         )
 
     def delete(self, names: Iterable[str]) -> None:
+        """Delete the queues with all that is in them, also what is held."""
         for name in names:
             lane = self.lanes.pop(name, None)
             for holder in self.holders if lane else ():
@@ -159,6 +164,7 @@ class Hub:
         self.wake()
 
     def release(self, owner: str, started: Collection[str]) -> None:
+        """Give back all that the owner held; only what it had started is charged."""
         back: list[Entry] = []
         for holder in self.holders:
             if holder.owner == owner:
@@ -172,5 +178,6 @@ class Hub:
         self.give_back(back)
 
     def forget_owner(self, owner: str) -> None:
+        """Keep nothing of an owner that has no consumer any more."""
         if not any(holder.owner == owner for holder in self.holders):
             self.renewed.pop(owner, None)
