@@ -20,7 +20,7 @@ def app(**changes: Any) -> Any:
         "broker": SimpleNamespace(capabilities=Capabilities(durable="disk")),
         "broker_url": "redis://user:secret@host/0",
         "backend": None,
-        "conf": SimpleNamespace(result_backend=None),
+        "result_url": None,
     }
     return SimpleNamespace(**facts | changes)
 
@@ -46,9 +46,10 @@ def test_it_tells_who_works_where_on_what() -> None:
 
 
 def test_results_are_shown_without_their_password() -> None:
-    conf = SimpleNamespace(result_backend="mongodb://me:secret@db")
-    assert facts(banner(app(backend=MemoryBackend(), conf=conf), OPTIONS))["results"] == "mongodb://me:***@db"
-    assert facts(banner(app(backend=MemoryBackend()), OPTIONS))["results"] == "with the messages"
+    apart = app(backend=MemoryBackend(), result_url="mongodb://me:secret@db")
+    assert facts(banner(apart, OPTIONS))["results"] == "mongodb://me:***@db"
+    together = app(backend=MemoryBackend(), result_url="redis://user:secret@host/0")
+    assert facts(banner(together, OPTIONS))["results"] == "with the messages"
 
 
 def test_limits_are_shown_where_there_are_any() -> None:

@@ -32,7 +32,7 @@ def app(*tasks: Any, **changes: Any) -> Any:
         "broker": SimpleNamespace(capabilities=Capabilities()),
         "broker_url": "sqlite:///q.db",
         "backend": None,
-        "conf": SimpleNamespace(result_backend=None),
+        "result_url": None,
     }
     return SimpleNamespace(**facts | changes)
 
@@ -80,9 +80,8 @@ def test_memory_and_prefork_is_refused_with_the_pools_that_work() -> None:
 
 
 def test_results_in_memory_and_prefork_is_refused_too() -> None:
-    conf = SimpleNamespace(result_backend="memory://")
     with pytest.raises(ImproperlyConfigured, match="result_backend memory:// lives in one process"):
-        check(app(backend=MemoryBackend(), conf=conf), options("prefork"))
+        check(app(backend=MemoryBackend(), result_url="memory://"), options("prefork"))
 
 
 def test_a_task_longer_than_the_broker_lets_anybody_hold_it_is_refused() -> None:

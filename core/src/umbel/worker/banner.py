@@ -72,8 +72,7 @@ def _facts(app: Any, options: WorkerOptions) -> list[tuple[str, list[str]]]:
 def _results(app: Any) -> str:
     if app.backend is None:
         return "disabled (result_backend is not set)"
-    url = app.conf.result_backend
-    return mask(str(url)) if url else "with the messages"
+    return "with the messages" if app.result_url == app.broker_url else mask(str(app.result_url))
 
 
 def _pool(options: WorkerOptions) -> str:

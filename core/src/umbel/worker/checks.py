@@ -64,7 +64,7 @@ def _check_reach(app: Any, options: WorkerOptions) -> None:
         )
     if app.backend is not None and not app.backend.processes:
         raise ImproperlyConfigured(
-            f"result_backend {_scheme(app.conf.result_backend or app.broker_url)} lives in one process, and what the "
+            f"result_backend {_scheme(app.result_url)} lives in one process, and what the "
             "processes of the prefork pool put there is out of reach for everybody else: use -P threads or -P solo, "
             "or a store such as sqlite:///queue.db"
         )

@@ -50,8 +50,9 @@ def run_worker(
     as_json = conf.worker_log_json if log_json is None else log_json
     color = False if no_color else conf.worker_log_color
     _set_up_logging(conf, level, as_json, color)
+    app.import_default_modules()
     for module in _names(include):
-        importlib.import_module(module)
+        _import(module)
     node = resolve_name(hostname)
     try:
         signals.celeryd_init.send(sender=node.name, instance=app, conf=conf, options=asked)
@@ -68,7 +69,11 @@ def run_worker(
             logger.warning("These settings are known and have no effect: %s", ", ".join(without_effect))
         if purge:
             _purge(app, options)
-        return _run(app, options, node)
+        try:
+            return _run(app, options, node)
+        finally:
+            if options.rates is not None:
+                options.rates.close()
     finally:
         node.close()
 
@@ -92,7 +97,7 @@ def build_options(
 ) -> WorkerOptions:
     """What the command line says, else the settings, else the defaults; ImproperlyConfigured names what is wrong.
 
-    `others` are further fields of WorkerOptions.
+    `others` are further fields of WorkerOptions. Whoever asks closes its `rates`, if it has any.
     """
     conf = app.conf
     chosen = checked_pool(pool or conf.worker_pool, asked=pool is not None or conf.value_set_for("worker_pool"))
@@ -115,7 +120,7 @@ def build_options(
         grace=_first(grace, conf.worker_shutdown_timeout),
         max_message_size=conf.max_message_size,
         loglevel=loglevel,
-        rates=None if conf.worker_disable_rate_limits else RateLimits(rates),
+        rates=RateLimits(rates) if any(rates.values()) and not conf.worker_disable_rate_limits else None,
         **others,
     )
 
@@ -128,7 +133,7 @@ def _run(app: Umbel, options: WorkerOptions, node: NodeName) -> int:
         if redirects is not None:
             redirect_stdouts(redirects)
         try:
-            return runembedded(app, options)
+            return run_embedded(app, options)
         finally:
             sys.stdout, sys.stderr = before
 
@@ -136,6 +141,7 @@ def _run(app: Umbel, options: WorkerOptions, node: NodeName) -> int:
         node.close()
         if redirects is not None:
             redirect_stdouts(redirects)
+        app.on_after_fork.send(sender=app)
 
     return Supervisor(app, options, child=run_child, agent=run_agent, after_fork=in_new_process).run()
 
@@ -184,6 +190,15 @@ def _purge(app: Umbel, options: WorkerOptions) -> None:
         work()
     elif (error := in_a_process(work)) is not None:  # this one forks soon, and must have no connection then
         raise BrokerError(f"the queues could not be purged: {error}")
+
+
+def _import(name: str) -> None:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as exc:
+        if exc.name is None or f"{name}.".startswith(f"{exc.name}."):
+            raise ImproperlyConfigured(f"-I {name}: there is no module {exc.name}") from exc
+        raise  # it is there, and something that it imports is not
 
 
 def _names(words: str | Iterable[str]) -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import selectors
 import signal
 import socket
+import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 
 class SignalStream:
@@ -52,3 +54,37 @@ class SignalStream:
 
 def _noted(signum: int, frame: Any) -> None:
     """The wakeup descriptor has it already."""
+
+
+class Listening:
+    """Calls `heard(signum)` on a thread of its own for each signal, whatever the main thread is doing.
+
+    A handler of Python's runs in the main thread, and not before that has something to do: one that comes just as the
+    main thread goes to sleep on a lock may never run. A context manager, to be entered by the main thread.
+    """
+
+    def __init__(self, signals: Iterable[int], heard: Callable[[int], None]) -> None:
+        self._signals = frozenset(signals)
+        self._heard = heard
+        self._thread = threading.Thread(target=self._run, name="umbel-signals", daemon=True)
+
+    def __enter__(self) -> Listening:
+        self._stream = SignalStream(self._signals)
+        self._stop, self._stopped = socket.socketpair()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.close()
+        self._thread.join()
+        self._stopped.close()
+        self._stream.close()
+
+    def _run(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._stream, selectors.EVENT_READ)
+            selector.register(self._stopped, selectors.EVENT_READ)
+            while not any(key.fileobj is self._stopped for key, _ in selector.select()):
+                for signum in self._stream.receive():
+                    if signum in self._signals:  # every signal with a handler is written there
+                        self._heard(signum)
