@@ -37,7 +37,8 @@ def main() -> int:
     if not paths:
         print(f"There is no Python file in {base}.", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the worker is stopped as by Ctrl-C
+    for number in (signal.SIGTERM, signal.SIGHUP):  # so that the worker is stopped as by Ctrl-C
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     with home(keep=options.keep) as folder:
         os.environ["UMBEL_HOME"] = str(folder)
         journal = Journal(folder / f"journal-{os.getpid()}.tsv")

@@ -134,9 +134,10 @@ class Killer:
 
 def is_child(pid: int, parent: int) -> bool:
     """Whether the process lives, and the other one started it."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-        return int(stat.rpartition(")")[2].split()[1]) == parent
-    except FileNotFoundError:
+    if not Path("/proc/self/stat").exists():  # not Linux
         answer = subprocess.run(["ps", "-o", "ppid=", "-p", str(pid)], capture_output=True, text=True, check=False)
         return answer.stdout.strip() == str(parent)
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) == parent
+    except (FileNotFoundError, ProcessLookupError):
+        return False

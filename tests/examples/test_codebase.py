@@ -97,7 +97,7 @@ def test_nothing_is_missing_after_a_process_was_killed(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_run_that_is_interrupted_leaves_no_process_behind(number: signal.Signals, tmp_path: Path) -> None:
     process = start(tmp_path)
     deadline = time.monotonic() + 60
