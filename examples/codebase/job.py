@@ -54,6 +54,7 @@ def run(
         "tasks_a_second": round((len(paths) + 1) / took, 1),
         "killed": killer.victim if killer else None,
         "was_reading": killer.reading if killer else None,
+        "redone_seconds": round(journal.redone(killer.victim), 4) if killer and killer.victim else None,
         **account(paths, found.pop("paths"), journal),
     }
     return found, happened

@@ -7,6 +7,8 @@ from typing import Any, TextIO
 
 BAR = 24
 """Characters of the longest bar."""
+SOME = 8
+"""The most files that are named where there may be many."""
 
 
 def blocks(stream: TextIO) -> tuple[str, str]:
@@ -116,11 +118,17 @@ def conclusion(run: dict[str, Any], out: TextIO) -> None:
         file=out,
     )
     if run["killed"]:
-        print(f"Process {run['killed']} was killed while it was reading {run['was_reading']}.", file=out)
         again = run["started_again"]
-        print(f"Started again by another process ({len(again)}), as their results had not been stored:", file=out)
-        for path in again:
+        print(
+            f"Process {run['killed']} was killed while it was reading {run['was_reading']}.\n"
+            f"Of its work, the results of the last {run['redone_seconds'] * 1000:.0f} ms were not stored yet; "
+            f"another process did {'it' if len(again) == 1 else f'these {len(again)} files'} again:",
+            file=out,
+        )
+        for path in again[:SOME]:
             print(f"  {path}", file=out)
+        if len(again) > SOME:
+            print(f"  and {len(again) - SOME} more", file=out)
     if run["missing"] or run["more_than_once"]:
         print(f"WRONG: missing {run['missing']}, more than once {run['more_than_once']}", file=out)
     else:

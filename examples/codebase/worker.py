@@ -80,27 +80,34 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def entries(self) -> list[tuple[int, str, str]]:
-        """Process id, event ("start" or "end") and file, in the order in which they were written."""
+    def entries(self) -> list[tuple[float, int, str, str]]:
+        """Seconds, process id, event ("start" or "end") and file, in the order in which they were written."""
         try:
             lines = self.path.read_text(errors="surrogateescape").splitlines()
         except FileNotFoundError:
             return []
         fields = (line.split("\t", 3) for line in lines)
-        return [(int(pid), event, path) for _, pid, event, path in fields]
+        return [(float(at), int(pid), event, path) for at, pid, event, path in fields]
 
     def starts(self) -> Counter[str]:
         """How often each file was started."""
-        return Counter(path for _, event, path in self.entries() if event == "start")
+        return Counter(path for _, _, event, path in self.entries() if event == "start")
+
+    def redone(self, pid: int) -> float:
+        """Seconds of the process's work, up to its end, that others did again."""
+        starts = self.starts()
+        times = [(at, path) for at, its, _, path in self.entries() if its == pid]
+        first = next((at for at, path in times if starts[path] > 1), times[-1][0])
+        return times[-1][0] - first
 
     def processes(self) -> set[int]:
         """The processes that ran tasks."""
-        return {pid for pid, _, _ in self.entries()}
+        return {pid for _, pid, _, _ in self.entries()}
 
     def reading(self) -> dict[int, str]:
         """The file that each process has started and not ended."""
         open_files: dict[int, str] = {}
-        for pid, event, path in self.entries():
+        for _, pid, event, path in self.entries():
             if event == "start":
                 open_files[pid] = path
             else:

@@ -143,6 +143,7 @@ def run(**changes: Any) -> dict[str, Any]:
         "tasks_a_second": 2.0,
         "killed": None,
         "was_reading": None,
+        "redone_seconds": None,
         "missing": [],
         "more_than_once": [],
         "started_again": [],
@@ -152,8 +153,12 @@ def run(**changes: Any) -> dict[str, Any]:
 
 def test_the_conclusion_tells_what_is_missing() -> None:
     good, bad = io.StringIO(), io.StringIO()
-    show.conclusion(run(killed=7, was_reading="/a.py", started_again=["/a.py"]), good)
+    again = [f"/{name}.py" for name in "abcdefghij"]
+    show.conclusion(run(killed=7, was_reading="/a.py", redone_seconds=0.0123, started_again=again), good)
     show.conclusion(run(missing=["/b.py"]), bad)
     assert "each of the 3 files is in the report exactly once" in good.getvalue()
     assert "Process 7 was killed while it was reading /a.py" in good.getvalue()
+    assert "the last 12 ms were not stored yet; another process did these 10 files again" in good.getvalue()
+    assert good.getvalue().count("  /") == show.SOME
+    assert "  and 2 more" in good.getvalue()
     assert "WRONG: missing ['/b.py']" in bad.getvalue()
