@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from tests.workers.conftest import children_running, until
+from umbel.worker.supervisor import SAME
 
 if TYPE_CHECKING:
     from tests.workers.conftest import Project
@@ -127,6 +128,7 @@ def test_a_second_signal_stops_at_once(running: Project) -> None:
     until(lambda: "begin long" in running.texts(), "it runs")
     worker.send_signal(signal.SIGINT)
     until(lambda: "stop" in running.log().lower(), "the worker has heard")
+    time.sleep(2 * SAME)  # a signal that comes twice at once counts once
     started = time.monotonic()
     running.stop(worker, signal.SIGINT)
     assert time.monotonic() - started < 2

@@ -6,14 +6,17 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from umbel.spec import DEATH, Message
+from umbel.spec import DEATH, Message, Result
+from umbel.states import PENDING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from umbel.spec import Broker, Consumer, Delivery
+    from umbel.spec import Broker, Consumer, Delivery, ResultBackend
 
 BATCH = 100
+KEPT = 86_400.0
+"""Seconds for which it is remembered that a replayed task is to run."""
 ENOUGH = 0.2
 """Seconds without another letter after which a dead-letter queue counts as empty."""
 
@@ -23,16 +26,25 @@ def dead_queue(queue: str) -> str:
     return queue if queue.endswith(".dead") else f"{queue}.dead"
 
 
-def replay(broker: Broker, queue: str, ids: Sequence[str] | None = None) -> list[str]:
+def replay(
+    broker: Broker, queue: str, ids: Sequence[str] | None = None, backend: ResultBackend | None = None
+) -> list[str]:
     """Send dead letters back to where they died, all of them or those of `ids`; the ids of those sent.
 
-    A replay begins the task's next generation: its old failure does not stop it. Each is published, confirmed, before
-    its letter is deleted, so that a crash in between leaves both.
+    A replay begins the task's next generation: its old failure does not stop it, and is no longer its result. Each is
+    published, confirmed, before its letter is deleted, so that a crash in between leaves both.
     """
     sent: list[str] = []
 
     def revive(deliveries: Sequence[Delivery], consumer: Consumer) -> None:
-        broker.publish([alive(delivery.message) for delivery in deliveries])
+        messages = [alive(delivery.message) for delivery in deliveries]
+        broker.publish(messages)
+        if backend is not None:
+            waiting = [
+                Result(id=message.id, state=PENDING, generation=message.headers["umbel_generation"])
+                for message in messages
+            ]
+            backend.store(waiting, ttl=KEPT)
         consumer.ack(deliveries)
         sent.extend(delivery.message.id for delivery in deliveries)
 

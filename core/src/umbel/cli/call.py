@@ -13,7 +13,7 @@ from umbel.exceptions import ImproperlyConfigured
 from umbel.exceptions import TimeoutError as ResultTimeoutError
 
 
-class Json(click.ParamType):
+class Json(click.ParamType):  # type: ignore[type-arg] - generic in new versions of click only
     """A JSON value of one kind."""
 
     def __init__(self, kind: type[Any], name: str) -> None:
@@ -32,7 +32,7 @@ class Json(click.ParamType):
         return parsed
 
 
-class Moment(click.ParamType):
+class Moment(click.ParamType):  # type: ignore[type-arg]
     """Seconds from now, or a moment in ISO 8601."""
 
     name = "SECONDS|ISO"
@@ -65,7 +65,7 @@ class Moment(click.ParamType):
 @click.option("--wait", type=float, metavar="SECONDS", help="Wait for the result and print it.")
 @pass_state
 def call(
-    state: State, name: str, arguments: list[Any], kwargs: dict[str, Any], wait: float | None, **options: Any
+    state: State, /, name: str, arguments: list[Any], kwargs: dict[str, Any], wait: float | None, **options: Any
 ) -> None:
     """Send the task NAME and print its id."""
     import datetime
@@ -87,7 +87,7 @@ def call(
 @click.option("--traceback", is_flag=True, help="Show the traceback instead of the error.")
 @click.option("--wait", type=float, metavar="SECONDS", help="Wait so long for it.")
 @pass_state
-def result(state: State, task_id: str, _task: str | None, traceback: bool, wait: float | None) -> None:
+def result(state: State, /, task_id: str, _task: str | None, traceback: bool, wait: float | None) -> None:
     """Show the result of the task TASK_ID; exit code 1 if it failed, 2 if there is none yet."""
     app = state.app
     if app.backend is None:

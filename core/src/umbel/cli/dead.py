@@ -38,7 +38,7 @@ def _queue_names(state: State, queue: str | None) -> list[str]:
 @click.option("-n", "--limit", default=50, show_default=True, help="The most letters to show of each queue.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON lines.")
 @pass_state
-def list_(state: State, queue: str | None, limit: int, as_json: bool) -> None:
+def list_(state: State, /, queue: str | None, limit: int, as_json: bool) -> None:
     """List the dead letters with their reasons."""
     letters = [letter for name in _queue_names(state, queue) for letter in state.app.broker.browse(name, limit)]
     if as_json:
@@ -69,7 +69,7 @@ def list_(state: State, queue: str | None, limit: int, as_json: bool) -> None:
 @click.argument("task_id")
 @click.option("-Q", "--queue", metavar="NAME", help="The queue it died in.")
 @pass_state
-def show(state: State, task_id: str, queue: str | None) -> None:
+def show(state: State, /, task_id: str, queue: str | None) -> None:
     """Show one dead letter whole: reason, headers and body."""
     letter = _find(state, task_id, queue)
     death = letter.headers.get(DEATH) or {}
@@ -97,11 +97,12 @@ def _find(state: State, task_id: str, queue: str | None) -> Message:
 @click.option("-Q", "--queue", metavar="NAME", help="Only those of this queue.")
 @click.option("--all", "everything", is_flag=True, help="All of them.")
 @pass_state
-def replay_(state: State, task_ids: tuple[str, ...], queue: str | None, everything: bool) -> None:
+def replay_(state: State, /, task_ids: tuple[str, ...], queue: str | None, everything: bool) -> None:
     """Send dead letters back to their queues, by id or all of them."""
     if bool(task_ids) == everything:
         raise click.UsageError("name the ids of the letters, or say --all")
-    sent = [id for name in _queue_names(state, queue) for id in replay(state.app.broker, name, list(task_ids) or None)]
+    app, wanted = state.app, list(task_ids) or None
+    sent = [id for name in _queue_names(state, queue) for id in replay(app.broker, name, wanted, app.backend)]
     missing = sorted(set(task_ids) - set(sent))
     click.echo(f"replayed {len(sent):,} message(s)")
     if missing:
@@ -114,7 +115,7 @@ def replay_(state: State, task_ids: tuple[str, ...], queue: str | None, everythi
 @click.option("--all", "everything", is_flag=True, help="All of them.")
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
 @pass_state
-def purge_(state: State, task_ids: tuple[str, ...], queue: str | None, everything: bool, force: bool) -> None:
+def purge_(state: State, /, task_ids: tuple[str, ...], queue: str | None, everything: bool, force: bool) -> None:
     """Delete dead letters for good, by id or all of them."""
     if bool(task_ids) == everything:
         raise click.UsageError("name the ids of the letters, or say --all")

@@ -9,12 +9,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import click
-from umbel.plugins.manager import Plugins
-from umbel.plugins.urls import mask
 
 from umbel.cli.state import State, pass_state
 from umbel.cli.table import table
 from umbel.exceptions import UmbelError
+from umbel.plugins.manager import Plugins
+from umbel.plugins.urls import mask
 from umbel.spec import BackendError, BrokerError
 from umbel.version import __version__
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @pass_state
-def doctor(state: State) -> None:
+def doctor(state: State, /) -> None:
     """Check the installation: plugins, what the broker declares, and whether the URLs answer.
 
     The exit code is 1 if anything is wrong.
@@ -40,7 +40,7 @@ def doctor(state: State) -> None:
     click.echo(f"\nbroker   {mask(app.broker_url)}")
     healthy &= _answers("         ", lambda: app.broker.stats(app.queue_names()))
     _capabilities(app.broker.capabilities)
-    backend = app.conf.result_backend
+    backend = app.conf.result_backend or "the broker's"
     click.echo(
         f"\nresults  {mask(str(backend)) if app.backend is not None else 'disabled (result_backend is not set)'}"
     )

@@ -50,8 +50,8 @@ class LazyGroup(click.Group):
             import difflib
 
             near = difflib.get_close_matches(args[0], COMMANDS, 1)
-            if near:
-                exc.message += f" Did you mean {near[0]!r}?"
+            if near and near[0] not in exc.message:
+                raise click.UsageError(f"{exc.message} Did you mean {near[0]!r}?", ctx) from exc
             raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -69,7 +69,7 @@ class LazyGroup(click.Group):
 @click.option("-q", "--quiet", is_flag=True, help="Only what was asked for.")
 @click.version_option(__version__, "--version", prog_name="umbel")
 @click.pass_context
-def umbel(ctx: click.Context, **options: Any) -> None:
+def umbel(ctx: click.Context, /, **options: Any) -> None:
     """Umbel: a task queue toolkit.
 
     \b

@@ -34,7 +34,7 @@ def known_queues(state: State, names: str | None) -> list[str]:
 @click.option("-Q", "--queues", "names", metavar="NAMES", help="Only these, separated by commas.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @pass_state
-def queues(state: State, names: str | None, as_json: bool) -> None:
+def queues(state: State, /, names: str | None, as_json: bool) -> None:
     """Show how full the queues are: ready, being worked on (leased), delayed, and how old the oldest ready is."""
     found = known_queues(state, names)
     stats = state.app.broker.stats(found)
@@ -76,7 +76,7 @@ def describe(message: Message) -> dict[str, Any]:
 @click.option("--arguments", is_flag=True, help="Show the arguments too.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON lines.")
 @pass_state
-def browse(state: State, queue: str, limit: int, arguments: bool, as_json: bool) -> None:
+def browse(state: State, /, queue: str, limit: int, arguments: bool, as_json: bool) -> None:
     """Look into QUEUE without taking anything: the next message first."""
     messages = state.app.broker.browse(queue, limit)
     if as_json:
@@ -105,7 +105,7 @@ def browse(state: State, queue: str, limit: int, arguments: bool, as_json: bool)
 @click.option("-X", "--exclude-queues", metavar="NAMES", help="Not these.")
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
 @pass_state
-def purge(state: State, names: str | None, exclude_queues: str | None, force: bool) -> None:
+def purge(state: State, /, names: str | None, exclude_queues: str | None, force: bool) -> None:
     """Delete the messages that wait in queues; what is being worked on or delayed stays. There is no way back."""
     app = state.app
     chosen = [name for name in split(names) or app.queue_names() if name not in split(exclude_queues)]

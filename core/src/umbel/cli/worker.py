@@ -30,7 +30,7 @@ LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 @click.option("--log-json", is_flag=True, help="Log as JSON lines.")
 @click.option("--show-arguments", is_flag=True, help="Show arguments and values of tasks in the log.")
 @pass_state
-def worker(state: State, **options: Any) -> None:
+def worker(state: State, /, **options: Any) -> None:
     """Run the tasks of the application.
 
     TERM or Ctrl-C stops it warmly: running tasks are finished. A second one stops it at once; nothing is lost either

@@ -12,12 +12,12 @@ from umbel.worker.embedded import Embedded
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from umbel.results.applike import AppLike
+    from umbel.app.base import Umbel
 
 
 @contextmanager
 def start_worker(
-    app: AppLike, *, pool: str = "solo", concurrency: int = 1, queues: str | None = None, **options: Any
+    app: Umbel, *, pool: str = "solo", concurrency: int = 1, queues: str | None = None, **options: Any
 ) -> Iterator[Embedded]:
     """Run a worker on threads of this process while the block runs; it consumes before the block begins.
 

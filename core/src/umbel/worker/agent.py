@@ -15,6 +15,7 @@ from umbel.spec import BackendError, BrokerError, Result, Unsupported
 from umbel.states import FAILURE
 from umbel.worker.channel import Channel
 from umbel.worker.death import Death
+from umbel.worker.finish import VERDICT
 
 if TYPE_CHECKING:
     import socket
@@ -181,7 +182,7 @@ class Agent:
             attempt=failed.attempt,
             generation=failed.generation,
             terminal=True,
-            meta={"date_done": time.time(), "worker": self._options.hostname},
+            meta={"date_done": time.time(), "worker": self._options.hostname, VERDICT: True},
         )
 
     def _release(self, burial: _Burial) -> None:

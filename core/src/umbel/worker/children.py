@@ -189,6 +189,8 @@ class Children:
             if self.worked:
                 logger.error("%s cannot work, another tries in %.1f s: %s", child, place.wait / 2, place.error)
         else:
-            tasks = ", ".join(death.charged)
+            known = {failed.id for failed in death.failed}
+            tasks = ", ".join(id for id in death.charged if id not in known)
             back = f"; back in the queue, charged with an attempt: {tasks}" if tasks else ""
-            logger.error("%s %s; another takes its place%s", child, described(process.status), back)
+            level = logging.INFO if place.overdue and not tasks else logging.ERROR
+            logger.log(level, "%s %s; another takes its place%s", child, described(process.status), back)

@@ -184,7 +184,8 @@ def _purge(app: Umbel, options: WorkerOptions) -> None:
     def work() -> None:
         for queue in options.queues:
             gone = app.broker.purge(queue)
-            logger.warning("Purged queue %s: %s messages deleted", queue, "unknown how many" if gone is None else gone)
+            count = "" if gone is None else f", {gone} message{'' if gone == 1 else 's'} deleted"
+            logger.warning("Purged queue %s%s", queue, count)
 
     if embedded(app, options):
         work()

@@ -11,9 +11,10 @@ from umbel import signals
 from umbel.canvas.steps import concerns, from_stored, on_failure, on_success
 from umbel.exceptions import EncodeError, InvalidMessage, NotRegistered
 from umbel.results.codec import encode_failure, encode_value
+from umbel.results.reading import value_of
 from umbel.spec import BackendError, BrokerError, Result
 from umbel.states import FAILURE, READY_STATES, RETRY, REVOKED, SUCCESS
-from umbel.worker.outcome import Outcome
+from umbel.worker.outcome import Outcome, Running
 
 if TYPE_CHECKING:
     from umbel.canvas.steps import Steps
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
     from umbel.results.applike import AppLike
     from umbel.spec import Delivery
     from umbel.worker.options import WorkerOptions
-    from umbel.worker.outcome import Running
+    from umbel.worker.recipe import Recipe
 
 logger = logging.getLogger("umbel.worker.trace")
+
+VERDICT = "verdict"
+"""In the meta of a result: the agent stored it, after the death of the child that ran the task."""
 
 
 def attempt_order(request: Context, delivery: Delivery) -> int:
@@ -168,7 +172,7 @@ class Finish:
             )  # fmt: skip
         return outcome
 
-    def known(self, delivery: Delivery, request: Context) -> Outcome | None:
+    def known(self, delivery: Delivery, request: Context, recipe: Recipe) -> Outcome | None:
         """The outcome that an earlier start has stored, with all its steps done again; None if there is none."""
         backend = self._app.backend
         if backend is None or not request.id:
@@ -176,6 +180,9 @@ class Finish:
         stored = backend.fetch([request.id]).get(request.id)
         if stored is None or not stored.terminal or stored.generation < request.umbel_generation:
             return None
+        if stored.meta.get(VERDICT):
+            # The agent has stored this in place of a child that it killed: nobody has drawn the consequences yet.
+            return self.failure(Running(delivery, request, recipe, 0, time.monotonic()), value_of(self._app, stored))
         outcome = Outcome(delivery, request)
         self._follow(outcome, from_stored(self._app, request, stored))
         self._log(logging.INFO, request, "was finished before (%s); not run again", stored.state)

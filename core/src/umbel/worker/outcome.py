@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from umbel.canvas.steps import Join
-
     from umbel.message.context import Context
     from umbel.spec import Delivery, Message, Result
     from umbel.worker.recipe import Recipe

@@ -149,7 +149,7 @@ class Tracer:
     def _judged(self, delivery: Delivery, request: Context, recipe: Recipe) -> Outcome | None:
         """The outcome of what must not run, or not now; None if it may."""
         if delivery.attempt > 1 or request.umbel_resent:
-            known = self._finish.known(delivery, request)
+            known = self._finish.known(delivery, request, recipe)
             if known is not None:
                 return known
             limit = self.options.delivery_limit
@@ -159,7 +159,7 @@ class Tracer:
         if request.expires is not None and to_unix(request.expires) < time.time():
             return self._finish.revoked(delivery, request, TaskRevokedError("expired"), expired=True)
         if self._revoked.ids and request.id in self._revoked.ids:
-            known = self._finish.known(delivery, request)
+            known = self._finish.known(delivery, request, recipe)
             if known is not None or request.umbel_generation == 0:
                 return known or self._finish.revoked(delivery, request, TaskRevokedError("revoked"), expired=False)
         if recipe.rate_limit and self._rates is not None:
