@@ -13,7 +13,7 @@ from umbel.exceptions import ImproperlyConfigured
 from umbel.exceptions import TimeoutError as ResultTimeoutError
 
 
-class Json(click.ParamType):  # type: ignore[type-arg] - generic in new versions of click only
+class Json(click.ParamType):  # type: ignore[type-arg]  # generic in new versions of click only
     """A JSON value of one kind."""
 
     def __init__(self, kind: type[Any], name: str) -> None:

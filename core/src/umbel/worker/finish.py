@@ -276,15 +276,16 @@ class Finish:
     ) -> None:
         """Call the user's handlers; their errors are logged and change nothing, as in Celery."""
         request, task = running.request, running.recipe.task
+        id = request.id or ""
         try:
             if handler == "on_success":
-                task.on_success(value, request.id, request.args, request.kwargs)
+                task.on_success(value, id, request.args, request.kwargs)
             elif handler == "on_failure":
-                task.on_failure(value, request.id, request.args, request.kwargs, text)
+                task.on_failure(value, id, request.args, request.kwargs, text)
             elif handler == "on_retry":
-                task.on_retry(value, request.id, request.args, request.kwargs, text)
+                task.on_retry(value, id, request.args, request.kwargs, text)
             if after and running.recipe.after_return:
-                task.after_return(state, value, request.id, request.args, request.kwargs, text)
+                task.after_return(state, value, id, request.args, request.kwargs, text)
         except Exception:
             logger.exception("Task %s[%s]: a handler of it failed", request.task, request.id)
 

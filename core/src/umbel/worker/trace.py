@@ -139,7 +139,7 @@ class Tracer:
         request = running.request
         token = current_request.set(request)
         try:
-            running.recipe.task.before_start(request.id, request.args, request.kwargs)
+            running.recipe.task.before_start(request.id or "", request.args, request.kwargs)
         except BaseException as exc:  # noqa: BLE001 - a failing handler fails its task, as in Celery
             return self.failed(running, exc)
         finally:
