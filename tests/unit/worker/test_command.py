@@ -148,8 +148,12 @@ def at_once(**named):
         say.delay(sys.argv[3])
 
 app.conf.worker_send_task_events = True
+asked = json.loads(sys.argv[2])
+if asked.get("purge"):
+    with Umbel("client", broker=sys.argv[1], set_as_current=False) as client:
+        client.send_task("proj.say", ["stale"])
 try:
-    sys.exit(run_worker(app, **json.loads(sys.argv[2])))
+    sys.exit(run_worker(app, **asked))
 except UmbelError as exc:
     sys.exit(f"refused: {exc}")
 """
@@ -203,7 +207,8 @@ def test_a_worker_shows_its_banner_runs_tasks_and_stops_when_told(worker: Worker
     assert "proj.say" in worker.out()
     assert "printed" not in worker.out()
     assert "ready" in worker.err()
-    assert "Purged queue celery" in worker.err()
+    assert "Purged queue celery, 1 message deleted" in worker.err()
+    assert "stale" not in worker.err()
     assert "have no effect: worker_send_task_events" in worker.err()
 
 

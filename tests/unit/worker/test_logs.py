@@ -144,7 +144,7 @@ def test_a_warning_becomes_one_line(out: io.StringIO) -> None:
         warnings.warn("taken", DuplicateNodenameWarning, stacklevel=1)
         logging.captureWarnings(False)
     (line,) = lines(out)
-    assert line.endswith("DuplicateNodenameWarning: taken")
+    assert re.fullmatch(r"\[12:01:02\] WARN  taken \(DuplicateNodenameWarning at \S*test_logs\.py:\d+\)", line)
 
 
 def test_other_handlers_go_unless_they_are_to_stay(out: io.StringIO) -> None:

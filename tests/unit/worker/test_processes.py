@@ -126,6 +126,37 @@ def test_a_signal_to_the_whole_group_while_it_forks_meets_the_childs_handlers_on
     assert done.stdout == b"0" * 25
 
 
+SUBREAPER = """
+import ctypes, os, signal, time
+from umbel.worker.processes import reap_orphans
+
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans become ours, as they do process 1's
+reap_orphans([])
+reader, writer = os.pipe()
+middle = os.fork()
+if middle == 0:
+    orphan = os.fork()
+    if orphan == 0:
+        signal.pause()
+    os.write(writer, b"%d" % orphan)
+    os._exit(0)
+os.waitid(os.P_PID, middle, os.WEXITED | os.WNOWAIT)
+reap_orphans([middle])
+os.waitpid(middle, 0)
+orphan = int(os.read(reader, 20))
+os.kill(orphan, signal.SIGKILL)
+os.waitid(os.P_PID, orphan, os.WEXITED | os.WNOWAIT)
+reap_orphans([middle])
+print(os.path.exists(f"/proc/{orphan}"))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="being given orphans is Linux's")
+def test_orphans_are_buried_and_ones_own_are_left_alone() -> None:
+    done = subprocess.run([sys.executable, "-c", SUBREAPER], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 def test_work_in_a_process_of_its_own_says_what_went_wrong() -> None:
     def fails() -> None:
         raise BrokerError("no such host")

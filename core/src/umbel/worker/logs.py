@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
@@ -21,6 +22,8 @@ SHORT_ID = 8
 """Characters of a UUID in lines below WARNING; what went wrong is shown with its whole id, for `umbel result`."""
 _UUID = 36
 
+_WARNING = re.compile(r"(.+?:\d+): (\w+): (.*)")
+"""A warning as Python prints it: where, what kind, and what it says."""
 _SHORT = {"WARNING": "WARN", "CRITICAL": "CRIT"}
 _COLORS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 _CONTROLS: Mapping[int, str] = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
@@ -98,8 +101,10 @@ def _task_of(record: logging.LogRecord) -> tuple[str, str] | None:
 
 def _text_of(record: logging.LogRecord, task: tuple[str, str] | None) -> str:
     """The message without the words that name the task: they are shown, or are fields, of their own."""
-    if record.name == "py.warnings":  # its further lines show the source
-        return record.getMessage().partition("\n")[0]
+    if record.name == "py.warnings":
+        text = record.getMessage().partition("\n")[0]  # further lines show the source
+        found = _WARNING.fullmatch(text)
+        return f"{found[3]} ({found[2]} at {found[1]})" if found else text
     text = record.getMessage()
     if task is not None:
         for prefix in (f"Task {task[0]}[{task[1]}] ", f"Task {task[0]}[{task[1]}]: "):

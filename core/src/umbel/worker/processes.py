@@ -18,7 +18,7 @@ from umbel.spec import BackendError, BrokerError
 from umbel.worker.channel import Channel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
 CAN_FORK = hasattr(os, "fork")
 PR_SET_PDEATHSIG = 1
@@ -100,6 +100,17 @@ def in_a_process(work: Callable[[], None]) -> str | None:
     if words:
         return str(words[0]["error"])
     return f"a process of it ended with status {process.status}" if process.status else None
+
+
+def reap_orphans(ours: Collection[int]) -> None:
+    """Bury what tasks have left behind; as process 1, of a container, nobody else will. `ours` are left alone."""
+    try:
+        while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+            if found.si_pid in ours:  # it has died since it was polled: its turn comes
+                break
+            os.waitpid(found.si_pid, os.WNOHANG)
+    except ChildProcessError:
+        pass
 
 
 def _settle_in(parent: int, title: str, abandon: Callable[[], None]) -> None:

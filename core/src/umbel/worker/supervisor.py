@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import selectors
 import signal
 import socket
@@ -15,7 +16,7 @@ from umbel import signals
 from umbel.worker.agency import Agency
 from umbel.worker.children import Children, Place
 from umbel.worker.page import Page
-from umbel.worker.processes import close_all, fork, set_title
+from umbel.worker.processes import close_all, fork, reap_orphans, set_title
 from umbel.worker.running import MOST
 from umbel.worker.wakeup import SignalStream
 
@@ -151,9 +152,7 @@ class Supervisor:
         """In a new process: close what is the supervisor's, or its death would not end our siblings' lines."""
         self._signals.abandon()
         self._selector.close()
-        close_all(process.control for _, process in self._children.living())
-        if self._agency.process is not None:
-            self._agency.process.control.close()
+        close_all(self._controls())
         self._after_fork()
 
     def _let_go(self, process: Process) -> None:
@@ -180,6 +179,8 @@ class Supervisor:
         for death in self._children.reap(stopping=self._stopping, killed=self._killed):
             self._agency.died(death)
         self._agency.reap(expected=self._dismissed)
+        if os.getpid() == 1:
+            reap_orphans([process.pid for process in self._processes()])
         self._children.kill_overdue()
         self._judge_start()
         if self._stopping:
@@ -197,11 +198,14 @@ class Supervisor:
         ]
         return max(0.0, min([TICK, *(moment - now for moment in moments if moment is not None)]))
 
-    def _controls(self) -> list[Channel]:
+    def _processes(self) -> list[Process]:
         processes = [process for _, process in self._children.living()]
         if self._agency.process is not None:
             processes.append(self._agency.process)
-        return [process.control for process in processes]
+        return processes
+
+    def _controls(self) -> list[Channel]:
+        return [process.control for process in self._processes()]
 
     def _judge_start(self) -> None:
         """Tell when all are ready, or end the worker when none can ever be."""
@@ -278,7 +282,5 @@ class Supervisor:
         return self._dismissed and self._agency.process is None
 
     def _kill_all(self) -> None:
-        for _, process in self._children.living():
+        for process in self._processes():
             process.kill()
-        if self._agency.process is not None:
-            self._agency.process.kill()
