@@ -12,7 +12,7 @@ from typing import Any
 from umbel import signals
 from umbel.clock import boot_time
 from umbel.worker import children as children_module
-from umbel.worker import processes
+from umbel.worker import processes, supervisor
 from umbel.worker.logs import setup_logging
 from umbel.worker.options import WorkerOptions
 from umbel.worker.page import EARLY, Slot
@@ -114,7 +114,9 @@ def main() -> int:
         )
     setup_logging("DEBUG")
     if child_kind == "crash":
-        children_module.LONGEST_WAIT = 0.2
+        children_module.LONGEST_WAIT = 0.1
+    if agent_kind in {"hangs", "short"}:
+        supervisor.CLOSING = 0.4
     if agent_kind == "no-death-signal":
         processes._libc = None
     options = WorkerOptions(hostname="w@h", queues=("q",), concurrency=int(count), grace=float(grace))

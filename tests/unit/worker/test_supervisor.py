@@ -250,7 +250,7 @@ def test_a_signal_to_the_whole_group_leaves_children_and_agent_their_time(stub: 
 
 
 def test_nobody_is_replaced_while_it_stops(stub: Stub) -> None:
-    stub.start("busy", grace=1.0, children=2)
+    stub.start("busy", grace=0.5, children=2)
     stub.kill(signal.SIGTERM)
     stub.see("told", 2)
     os.kill(stub.events("child")[0]["pid"], signal.SIGKILL)
@@ -290,7 +290,7 @@ def test_it_exits_within_grace_and_two_seconds_whatever_the_agent_does(stub: Stu
 
 
 def test_a_stopped_child_and_a_stopped_agent_do_not_hold_up_the_end(stub: Stub) -> None:
-    stub.start("idle", grace=0.3)
+    stub.start("idle", "short", grace=0.3)
     for pid in stub.pids():
         os.kill(pid, signal.SIGSTOP)
     stub.kill(signal.SIGTERM)
