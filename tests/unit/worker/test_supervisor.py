@@ -348,4 +348,4 @@ def test_an_idle_supervisor_does_next_to_nothing(stub: Stub) -> None:
 
     before = cpu()
     time.sleep(1.0)
-    assert cpu() - before <= 0.01
+    assert cpu() - before <= 0.05
