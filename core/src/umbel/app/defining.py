@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from umbel.app.annotations import annotate
 from umbel.app.living import define_all, define_everywhere, find_task
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from umbel.app.making import Decorator
+
+T = TypeVar("T", bound=TaskType[Any, Any])
 
 CONTROL = ("name", "base", "bind", "shared", "lazy", "filter")
 """Options of the decorator's own; the others are the task's."""
@@ -83,7 +85,7 @@ class Defining(Sending):
                 raise TypeError("@task() takes one function, and options by name")
             return self._define(args[0], options)
 
-    def register_task(self, task: Any, **options: Any) -> TaskType[Any, Any]:
+    def register_task(self, task: T | type[T], **options: Any) -> T:
         """Add a task that is an instance of a class of one's own, or that class; it replaces one of the same name."""
         if isinstance(task, type):
             task = task()
@@ -131,7 +133,7 @@ class Defining(Sending):
         return find_task, (name, module, self.main)
 
     def _define(self, fun: Any, options: Mapping[str, Any]) -> Any:
-        check_function(fun)
+        check_function(fun, options.get("name"))
         name = options.get("name") or self.gen_task_name(fun.__name__, fun.__module__)
         found = self._tasks.get(name)
         if found is not None:

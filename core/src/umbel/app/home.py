@@ -6,6 +6,7 @@ import os
 import sys
 from types import FrameType
 from typing import Any
+from urllib.parse import quote
 
 FOLDER = ".umbel"
 FILE = "queue.db"
@@ -25,10 +26,8 @@ def home_of(made_by: str | None) -> str:
 
 
 def default_url(home: str) -> str:
-    """The URL of the queue file in this folder."""
-    from urllib.parse import quote  # noqa: PLC0415 - 5 ms, and an app that has a URL does not need it
-
-    return f"sqlite://{quote(os.path.join(home, FILE), safe='/')}"
+    """The URL of the queue file in this folder: three slashes, and the path's own."""
+    return f"sqlite:///{quote(os.path.join(home, FILE), safe='/')}"
 
 
 def maker(app: Any) -> str | None:

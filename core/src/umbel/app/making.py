@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol
 
 from umbel.exceptions import DuplicateTaskNameWarning
 from umbel.task.options import check_options
+from umbel.task.task import Task
 
 if TYPE_CHECKING:
-    from umbel.task.task import AsyncTask, Task
+    from umbel.task.task import AsyncTask
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -22,6 +23,7 @@ def make_task(
 ) -> Task[Any, Any]:
     """A task of this function: the one instance of a class of its own, whose attributes are the options."""
     check_options(options, base)
+    called = getattr(fun, "__name__", type(fun).__name__)
     body: dict[str, Any] = {
         **options,  # a function among them, such as on_failure, becomes a method, as in Celery
         "name": name,
@@ -30,22 +32,24 @@ def make_task(
         "__wrapped__": staticmethod(fun),
         "__doc__": fun.__doc__,
         "__module__": fun.__module__,
-        "__qualname__": getattr(fun, "__qualname__", name),
+        "__name__": called,
+        "__qualname__": getattr(fun, "__qualname__", called),
     }
-    made: Task[Any, Any] = type(_name(fun), (base,), body)()
+    made: Task[Any, Any] = type(called, (base,), body)()
+    vars(made)["__qualname__"] = body["__qualname__"]  # the class keeps its own for itself
     return made
 
 
-def _name(fun: Callable[..., Any]) -> str:
-    return getattr(fun, "__name__", type(fun).__name__)
-
-
-def check_function(fun: Any) -> None:
+def check_function(fun: Any, name: str | None) -> None:
     """TypeError for what cannot be made a task of."""
     if isinstance(fun, type):
         raise TypeError(f"{fun!r} is a class: make an instance, and give it to app.register_task")
+    if isinstance(fun, Task):
+        raise TypeError(f"{fun!r} is a task already")
     if not callable(fun):
         raise TypeError(f"a task is made of a function, not of {fun!r}")
+    if name is None and not hasattr(fun, "__name__"):
+        raise TypeError(f"a task of {fun!r} needs a name: @app.task(name=...)")
 
 
 def warn_if_other(present: Task[Any, Any], fun: Callable[..., Any]) -> None:

@@ -49,7 +49,7 @@ def _shared_task(*args: Any, **options: Any) -> Any:
 def _share(fun: Any, options: dict[str, Any]) -> Any:
     if type(fun) is Proxy:
         raise TypeError("@shared_task is applied twice")
-    check_function(fun)
+    check_function(fun, options.get("name"))
     define_everywhere(lambda app: app.task(**options)(fun))
 
     def find() -> Any:

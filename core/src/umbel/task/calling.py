@@ -42,9 +42,16 @@ class Calling(Eager[P, R], Generic[P, R]):
         `serializer`, `compression`, `headers`, `time_limit`, `soft_time_limit`, `ignore_result`, `task_id`, `shadow`.
         What then: `link`, `link_error`. `retry` and `retry_policy` say how often to try if the broker refuses.
         """
-        for name, value in (("task_id", task_id), ("link", link), ("link_error", link_error), ("shadow", shadow)):
-            if value is not None:
-                options[name] = value
+        if task_id is not None:
+            options["task_id"] = task_id
+        if producer is not None:
+            options["producer"] = producer
+        if link is not None:
+            options["link"] = link
+        if link_error is not None:
+            options["link_error"] = link_error
+        if shadow is not None:
+            options["shadow"] = shadow
         resolved = self.resolved
         if resolved.eager:
             return self._eagerly(args, kwargs, options)

@@ -44,6 +44,7 @@ class Eager(Running[P, R], Generic[P, R]):
         A failure is in the result, or raised with `throw` (default: `task_eager_propagates`).
         """
         check_containers(args, kwargs)
+        self.app.finalize(auto=True)  # only then it is complete: its retries, and what annotations say
         outer = running()
         id = task_id or new_id()
         request = Context(
