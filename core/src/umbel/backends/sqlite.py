@@ -132,7 +132,6 @@ class SqliteWatcher(Watcher):
                     if news or left <= 0:
                         return news
                     bell = self._seat.anew() if self._replaced else self._seat.bell
-                    self._replaced = False
                     if armed is not bell:
                         # Look once more after this: whoever commits from now on rings.
                         armed = bell
@@ -173,10 +172,11 @@ class SqliteWatcher(Watcher):
     def _changes(self, connection: sqlite3.Connection) -> list[tuple[int, Result]]:
         newest = table.newest(connection)
         if newest < self._last:
-            # There is another file now, which does not know us; all that is in it is news.
-            self._last, self._replaced = 0, True
+            # There is another file now; all that is in it is news.
+            self._last = 0
             with self._lock:
                 self._seen = dict.fromkeys(self._seen, 0)
+        self._replaced = not self._seat.is_known(connection)
         found: list[tuple[int, Result]] = []
         while self._last < newest:
             changes = table.changed(connection, self._last, SLICE)

@@ -9,6 +9,7 @@ import pytest
 from tests.unit.brokers.helpers import bodies, consume, message, receive_all
 from umbel.backends.sqlite import SqliteBackend
 from umbel.brokers.sqlite.broker import SqliteBroker
+from umbel.brokers.sqlite.location import Location
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,8 +74,6 @@ def test_a_renewal_after_the_end_brings_nothing_back(broker: SqliteBroker, clock
 
 
 def test_each_owner_has_the_lease_that_it_was_made_with(path: Path, broker: SqliteBroker, clock: ManualClock) -> None:
-    from umbel.brokers.sqlite.location import Location
-
     broker.publish([message("1")])
     short = SqliteBroker(Location.of(path, lease=3.0), clock=clock)
     consume(short, owner="short").receive(1, 0)
@@ -265,9 +264,10 @@ def test_what_a_claim_took_before_it_was_interrupted_comes_at_the_next_receive(
     def interrupted(*_: object) -> None:
         raise Interrupt
 
-    with monkeypatch.context() as patch, pytest.raises(Interrupt):
+    with monkeypatch.context() as patch:
         patch.setattr("umbel.brokers.sqlite.consumer.to_message", interrupted)
-        consumer.receive(2, 0)
+        with pytest.raises(Interrupt):
+            consumer.receive(2, 0)
     assert broker.stats(["q"])["q"].leased == 3, "the claim was committed"
     again = consumer.receive(10, 0)
     assert bodies(again) == ["1", "2", "3"]

@@ -62,18 +62,20 @@ class Commits:
     def run(self, job: Job, timeout: float) -> Any:
         """What the job's work returns, once it is committed; an error in somebody else's work is not ours."""
         connections = self._connections
-        with self._gate:
-            self._jobs.append(job)
+        connections.enter()
         try:
-            with connections.call(connections.turn, timeout) as in_time:
-                if not in_time:
-                    self._give_up(job, timeout)
-                if not job.done:
-                    self._lead()
+            with self._gate:
+                self._jobs.append(job)
+            if not connections.turn.acquire(timeout=timeout):
+                self._give_up(job, timeout)
+            if not job.done:
+                self._lead()
         except BaseException:
             # Interrupted, it may be; then nobody else shall do what the caller believes undone.
             self._withdraw(job)
             raise
+        finally:
+            connections.leave(connections.turn)
         if job.error is not None:
             raise job.error
         return job.value
@@ -96,12 +98,13 @@ class Commits:
         """Do everybody's work that waits, ours included. The turn is ours."""
         with self._gate:
             jobs, self._jobs = self._jobs, []
+        spoiled: Exception | None = None
         try:
             if len(jobs) > 1:
                 try:
                     self._transact(jobs)
-                except Exception:  # noqa: BLE001 - one of them spoils it for all: now each has a transaction of its own
-                    pass
+                except Exception as exc:  # noqa: BLE001 - whosever it is: now each has a transaction of its own
+                    spoiled = exc
             for job in jobs:
                 if not job.done:
                     try:
@@ -113,6 +116,11 @@ class Commits:
             with self._gate:
                 self._jobs[:0] = [job for job in jobs if not job.done]
             raise
+        if spoiled is None or isinstance(spoiled, StorageError):
+            return
+        if not any(type(job.error) is type(spoiled) for job in jobs):
+            # Nobody's work: a signal handler raised it, in our thread, and wants us to know.
+            raise spoiled
 
     def _transact(self, jobs: list[Job]) -> None:
         """All jobs in one transaction, or an error and nothing done. Those past their deadline fail by themselves."""
@@ -144,10 +152,13 @@ class Commits:
         self.count += 1
         for job, value in zip(jobs, values, strict=True):
             job.value, job.done = value, True
+            if job.after is not None:
+                job.error = StorageError(f"{self.path}: interrupted", certain=False)
         for job in jobs:
             if job.after is not None:
                 try:
                     job.value = job.after(writer, job.value)
+                    job.error = None
                 except sqlite3.Error as exc:
                     job.error = faults.translate(self.path, exc)
                 except Exception as exc:  # noqa: BLE001 - it belongs to the caller whose work raised it
@@ -156,12 +167,15 @@ class Commits:
     def _begin(self, jobs: list[Job]) -> sqlite3.Connection | None:
         """The write connection in a transaction of its own; None once every job is past its deadline."""
         connections = self._connections
+        self._expire(jobs)
         level = FULL if any(job.durable for job in jobs) else NORMAL
-        while True:
+        while jobs:
             writer, new = connections.writer(max(job.deadline for job in jobs))
             if new:
                 self._level = NORMAL
             try:
+                if writer.in_transaction:
+                    writer.execute("ROLLBACK")  # of a call that was interrupted at a bad moment
                 if level != self._level:
                     # Not by `execute`: this pragma acts when it is compiled, and compiled statements are kept.
                     writer.executescript(f"PRAGMA synchronous = {level}")
@@ -171,15 +185,14 @@ class Commits:
                 if not faults.is_busy(exc):
                     connections.roll_back(writer, exc)
                     raise faults.translate(self.path, exc) from exc
-                self._expire(jobs)
-                if not jobs:
-                    return None
                 pause()
+                self._expire(jobs)
                 continue
             if not connections.moved(writer):
                 return writer
             writer.execute("ROLLBACK")
             connections.drop_writer()
+        return None
 
     def _expire(self, jobs: list[Job]) -> None:
         now = time.monotonic()

@@ -97,8 +97,9 @@ def _prepare_folder(path: str, unsafe_network: bool) -> None:
 def _set_up(connection: sqlite3.Connection, path: str) -> None:
     if connection.in_transaction:
         connection.execute("ROLLBACK")
-    # Before the first table exists, or it has no effect.
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    if not connection.execute("PRAGMA page_count").fetchone()[0]:
+        # Before the first table exists, or it has no effect.
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     current = schema.check(connection, path)
     mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from umbel.brokers.sqlite import faults
 from umbel.brokers.sqlite.connection import open_connection
 from umbel.brokers.sqlite.faults import StorageError
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 FREEZE = 3.0
 """Seconds that a fork waits for a transaction of another thread."""
@@ -32,32 +35,42 @@ class Connections:
         self._reader: sqlite3.Connection | None = None
         self._files: dict[sqlite3.Connection, tuple[int, int]] = {}
         """Device and inode of what each connection has open."""
-        self._inside: set[int] = set()
-        """Threads that are in the middle of a call."""
+        self._inside: dict[int, FrameType] = {}
+        """Threads that are in the middle of a call, and that call."""
+        self._writing = 0
+        """The thread that may be in the middle of a transaction."""
         self._frozen = False
 
     # --- who uses them -----------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def call(self, lock: threading.RLock, timeout: float) -> Iterator[bool]:
-        """Hold a lock for one call of this thread, unless it cannot be had in time."""
-        thread = threading.get_ident()
-        if thread in self._inside:
+    def enter(self) -> None:
+        """Begin a call of this thread; `leave` ends it, in a `finally`."""
+        thread, frame = threading.get_ident(), sys._getframe(1)
+        former = self._inside.get(thread)
+        # An exception of a signal handler may have kept an earlier call from leaving: then that one is not running.
+        if former is not None and _is_running(former, frame):
             raise StorageError(f"{self.path}: a signal handler interrupts a call with another; leave that to a thread")
+        self._inside[thread] = frame
+
+    def leave(self, lock: threading.RLock) -> None:
+        """End a call of this thread, which may have acquired the lock."""
+        thread = threading.get_ident()
+        if lock is self.turn and self._writing == thread:
+            writer, self._writing = self._writer, 0
+            if writer is not None and writer.in_transaction:
+                self.roll_back(writer, None)  # interrupted
+        self._inside.pop(thread, None)
         try:
-            self._inside.add(thread)
-            yield lock.acquire(timeout=timeout)
-        finally:
-            try:
+            while True:  # more than once, where an earlier call was kept from it
                 lock.release()
-            except RuntimeError:
-                pass  # it was not acquired
-            self._inside.discard(thread)
+        except RuntimeError:
+            pass
 
     # --- opening and closing -----------------------------------------------------------------------------------------
 
     def writer(self, deadline: float) -> tuple[sqlite3.Connection, bool]:
         """The write connection, and whether it is new. The turn is the caller's."""
+        self._writing = threading.get_ident()
         writer = self._writer
         if writer is not None:
             return writer, False
@@ -86,7 +99,7 @@ class Connections:
             return True
         return self._files[connection] != (found.st_dev, found.st_ino)
 
-    def roll_back(self, writer: sqlite3.Connection, cause: BaseException) -> None:
+    def roll_back(self, writer: sqlite3.Connection, cause: BaseException | None) -> None:
         """End the transaction without effect; the connection with it, if the cause leaves it in doubt."""
         broken = is_broken(cause)
         try:
@@ -153,3 +166,9 @@ class Connections:
 def is_broken(cause: BaseException | None) -> bool:
     """Whether a connection is not to be used again after this."""
     return isinstance(cause, sqlite3.Error) and faults.code(cause) in faults.BROKEN
+
+
+def _is_running(call: FrameType, frame: FrameType | None) -> bool:
+    while frame is not None and frame is not call:
+        frame = frame.f_back
+    return frame is call

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 64 * 1024 * 1024
 """Bodies in one batch, together; a single one may be larger."""
+RECHECK = 1.0
+"""Seconds after which a waiting consumer looks although nobody rang: a process may be killed between commit and ring,
+and somebody may have set the wall clock."""
 SHORTEST_CLAIM = 2.0
 """Seconds that a claim waits, at least, for another process's transaction, however short the receive."""
 
@@ -110,7 +113,8 @@ class SqliteConsumer(Consumer):
 
     def _patience(self) -> float:
         """Seconds until time alone can have changed anything."""
-        return min(self.broker.reaper.patience(), max(self._due - self.access.clock.now(), 0.0) if self._due else 1.0)
+        due = max(self._due - self.access.clock.now(), 0.0) if self._due else RECHECK
+        return min(self.broker.reaper.patience(), due, RECHECK)
 
     def _take(self, limit: int, deadline: float) -> list[Delivery]:
         if self._room(limit) <= 0:

@@ -74,7 +74,6 @@ class SqliteSubscription(Subscription):
                     if left <= 0:
                         break
                     bell = self._seat.anew() if self._replaced else self._seat.bell
-                    self._replaced = False
                     if armed is not bell:
                         # Look once more after this: whoever commits from now on rings.
                         armed = bell
@@ -90,8 +89,8 @@ class SqliteSubscription(Subscription):
 
     def _look(self, connection: sqlite3.Connection) -> list[tuple[int, str, bytes]]:
         if _newest(connection) < self._last:
-            # There is another file now, which does not know us.
-            self._last, self._replaced = 0, True
+            self._last = 0  # there is another file now
+        self._replaced = not self._seat.is_known(connection)
         rows = connection.execute(self._sql, (self._last, *self._topics)).fetchall()
         if rows:
             self._last = rows[-1][0]

@@ -80,6 +80,10 @@ class Seat:
             self._bell.listen(self._names)
         return self._bell
 
+    def is_known(self, connection: sqlite3.Connection) -> bool:
+        """Whether we are in the table; else the file was replaced, or somebody took us for dead."""
+        return connection.execute("SELECT 1 FROM owner WHERE id = ?", (self.owner,)).fetchone() is not None
+
     def listen(self, names: frozenset[int]) -> None:
         """What to be woken for."""
         self._names = names

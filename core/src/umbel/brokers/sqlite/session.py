@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from umbel.brokers.sqlite import faults
+from umbel.brokers.sqlite import faults, schema
 from umbel.brokers.sqlite.commits import After, Commits, Job, Work
 from umbel.brokers.sqlite.connection import patiently
 from umbel.brokers.sqlite.connections import Connections, is_broken
 from umbel.brokers.sqlite.faults import StorageError
 from umbel.brokers.sqlite.host import Host
+from umbel.brokers.sqlite.location import TIMEOUT
 
 if TYPE_CHECKING:
     from umbel.brokers.sqlite.location import Location
@@ -59,6 +61,8 @@ class Session:
         """Who of this host is alive, and who waits. Made anew if its folder was deleted."""
         host = self._host
         if host is None or not host.in_place():
+            if not os.path.exists(self.path):
+                self.read(schema.version, TIMEOUT)  # which makes it
             with self._gate:
                 if self._host is None:
                     self._host = Host(self.path)
@@ -71,16 +75,18 @@ class Session:
     def read(self, work: Work, timeout: float) -> Any:
         """What `work` returns, given the read connection. It must not write, nor leave a statement unfinished."""
         connections, deadline = self.connections, time.monotonic() + timeout
-        with connections.call(connections.look, timeout) as in_time:
-            if not in_time:
+        connections.enter()
+        try:
+            if not connections.look.acquire(timeout=timeout):
                 raise faults.busy(self.path, timeout)
-            try:
-                reader = connections.reader(deadline)
-                return patiently(self.path, deadline, lambda: work(reader))
-            except StorageError as exc:
-                if is_broken(exc.__cause__):
-                    connections.drop_reader()
-                raise
+            reader = connections.reader(deadline)
+            return patiently(self.path, deadline, lambda: work(reader))
+        except StorageError as exc:
+            if is_broken(exc.__cause__):
+                connections.drop_reader()
+            raise
+        finally:
+            connections.leave(connections.look)
 
     def write(self, work: Work, *, durable: bool, timeout: float, weight: int = 0, after: After | None = None) -> Any:
         """What `work` returns, once it is committed; on disk, if `durable`. `weight`: about how many bytes it adds."""
@@ -91,7 +97,7 @@ class Session:
 
     def _grown(self, pages: int) -> None:
         # Whoever writes holds SQLite's write lock: no two processes are here at a time.
-        self.host.board.log_pages += pages
+        (self._host or self.host).board.log_pages += pages
 
     def checkpoint(self) -> None:
         """Copy the log into the database, unless somebody else is writing.
@@ -101,22 +107,23 @@ class Session:
         (https://sqlite.org/wal.html#walresetbug). For the same reason automatic checkpoints are off.
         """
         connections, deadline = self.connections, time.monotonic()
-        with connections.call(connections.turn, 0) as ours:
-            if not ours or not connections.look.acquire(blocking=False):
-                return
-            try:
-                writer, _ = connections.writer(deadline)
-                reader = connections.reader(deadline)
-                writer.execute("BEGIN IMMEDIATE")
-                try:
-                    _, log, copied = reader.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-                    # A reader elsewhere may have kept some of it back: then try again soon.
-                    self.host.board.log_pages = 0 if copied >= log else LOG_PAGES // 2
-                finally:
-                    writer.execute("ROLLBACK")
-            except (sqlite3.Error, StorageError) as exc:
-                # Everybody's work is safe in the log. If it cannot be copied now, a commit will say what is wrong.
-                if self._host is not None and not (isinstance(exc, sqlite3.Error) and faults.is_busy(exc)):
-                    self._host.board.log_pages = LOG_PAGES // 2
-            finally:
-                connections.look.release()
+        connections.enter()
+        try:
+            if connections.turn.acquire(blocking=False) and connections.look.acquire(blocking=False):
+                self._checkpoint(connections.writer(deadline)[0], connections.reader(deadline))
+        except (sqlite3.Error, StorageError) as exc:
+            # Everybody's work is safe in the log. If it cannot be copied now, a commit will say what is wrong.
+            if self._host is not None and not (isinstance(exc, sqlite3.Error) and faults.is_busy(exc)):
+                self._host.board.log_pages = LOG_PAGES // 2
+        finally:
+            connections.leave(connections.look)
+            connections.leave(connections.turn)
+
+    def _checkpoint(self, writer: sqlite3.Connection, reader: sqlite3.Connection) -> None:
+        writer.execute("BEGIN IMMEDIATE")
+        try:
+            _, log, copied = reader.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            # A reader elsewhere may have kept some of it back: then try again soon.
+            self.host.board.log_pages = 0 if copied >= log else LOG_PAGES // 2
+        finally:
+            writer.execute("ROLLBACK")

@@ -17,10 +17,10 @@ NETWORK_FUSE = frozenset(
 """The same among those that mount as fuse.NAME."""
 
 
-def network_filesystem(path: str, mounts: str = MOUNTS) -> str | None:
+def network_filesystem(path: str) -> str | None:
     """The type of the network file system that holds the path; None if it is local, or if nobody can tell."""
     try:
-        with open(mounts, encoding="utf-8", errors="surrogateescape") as lines:
+        with open(MOUNTS, encoding="utf-8", errors="surrogateescape") as lines:
             table = [_mount(line) for line in lines]
     except OSError:
         return None
