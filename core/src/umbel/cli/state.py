@@ -65,7 +65,7 @@ class State:
             changes["broker_url"] = self._broker
         if self._result_backend:
             changes["result_backend"] = self._result_backend
-        app.conf.update(changes)
+        app.conf.override(changes)
         app.set_default()
         return app
 
