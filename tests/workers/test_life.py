@@ -127,7 +127,7 @@ def test_a_second_signal_stops_at_once(running: Project) -> None:
     running.task("nap").delay("long", 60)
     until(lambda: "begin long" in running.texts(), "it runs")
     worker.send_signal(signal.SIGINT)
-    until(lambda: "stop" in running.log().lower(), "the worker has heard")
+    until(lambda: "to finish" in running.log(), "the worker has heard")
     time.sleep(2 * SAME)  # a signal that comes twice at once counts once
     started = time.monotonic()
     running.stop(worker, signal.SIGINT)
@@ -168,6 +168,14 @@ def test_children_are_recycled_after_so_many_tasks(running: Project) -> None:
     assert len([result.get(timeout=30) for result in results]) == 20
     assert len({pid for _, pid, _ in running.lines()}) >= 3
     assert running.texts().count("begin 7") == 1
+
+
+def test_tasks_longer_than_the_horizon_follow_each_other_without_a_pause(running: Project) -> None:
+    running.worker("-c", "2")
+    started = time.monotonic()
+    for result in running.task("nap").delay_many([(str(n), 0.1) for n in range(20)]):
+        result.get(timeout=30)
+    assert time.monotonic() - started < 2.5  # 1.0 at best
 
 
 def test_an_idle_worker_is_idle(running: Project) -> None:

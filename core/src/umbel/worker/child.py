@@ -169,12 +169,14 @@ class Child:
             outcome = self._tracer.internal_error(delivery, exc)
         seconds = time.monotonic() - since
         del self._since[slot]
+        self._fetcher.taken()
         if outcome.request is not None and outcome.request.task is not None and outcome.action == "ack":
             self._room.took(outcome.request.task, seconds)
         self._settle(outcome)
 
     def _settle(self, outcome: Outcome) -> None:
         self._settler.add(outcome)
+        self._fetcher.taken()
         self.processed += 1
         options = self.options
         if options.max_tasks_per_child is not None and self.processed >= options.max_tasks_per_child:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from umbel import signals
 from umbel.spec import BrokerError
 from umbel.worker.child import Child
+from umbel.worker.wakeup import Listening
 
 if TYPE_CHECKING:
     from umbel.results.applike import AppLike
@@ -32,10 +33,10 @@ def run_embedded(app: AppLike, options: WorkerOptions) -> int:
     child = Child(app, options, owner=owner_name(options.hostname), renews=True)
     asked = 0
 
-    def warm(signum: int, frame: object) -> None:
+    def heard(signum: int) -> None:
         nonlocal asked
         asked += 1
-        if asked > 1:
+        if asked > 1 or signum == signal.SIGQUIT:
             os._exit(1)
         logger.warning("stopping: running tasks have %g s to finish; once more to stop at once", options.grace)
         signals.worker_shutting_down.send(sender=options.hostname, sig=signum, how="Warm", exitcode=0)
@@ -44,17 +45,13 @@ def run_embedded(app: AppLike, options: WorkerOptions) -> int:
         late.daemon = True
         late.start()
 
-    before = {number: signal.signal(number, warm) for number in (signal.SIGTERM, signal.SIGINT)}
-    before[signal.SIGQUIT] = signal.signal(signal.SIGQUIT, lambda *_: os._exit(1))
     signals.worker_init.send(sender=child)
     try:
-        child.run(ready=lambda: _ready(child))
+        with Listening((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT), heard):
+            child.run(ready=lambda: _ready(child))
     except BrokerError as exc:
         logger.critical("cannot start: %s", exc)
         return 1
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     signals.worker_shutdown.send(sender=child)
     return 0
 

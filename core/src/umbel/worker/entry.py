@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from umbel.spec import BrokerError
 from umbel.worker.child import Child
+from umbel.worker.wakeup import Listening
 
 if TYPE_CHECKING:
     import socket
@@ -38,10 +39,10 @@ def run_child(app: AppLike, options: WorkerOptions, *, slot: Slot, owner: str, c
                 pass  # the supervisor is gone: `_listen` sees that too
 
     child = Child(app, options, owner=owner, page=slot, leaving=lambda why: tell(leaving=why))
-    signal.signal(signal.SIGTERM, lambda *_: child.stop())
     threading.Thread(target=_listen, args=(control, child), name="umbel-control", daemon=True).start()
     try:
-        child.run(ready=lambda: tell(ready=True))
+        with Listening((signal.SIGTERM,), lambda signum: child.stop()):
+            child.run(ready=lambda: tell(ready=True))
     except BrokerError as exc:
         tell(error=str(exc))
         return 1

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
+AGAIN = 0.1
+"""Seconds after which the signal is repeated until it is handled."""
+
+
 class SoftLimit:
     """An interval timer of the process; only the main thread can have one. SIGALRM is taken while it exists."""
 
@@ -29,7 +33,8 @@ class SoftLimit:
         """Raise SoftTimeLimitExceeded in the block after `limit` seconds, once."""
         self._limit = limit
         self._armed = True
-        signal.setitimer(signal.ITIMER_REAL, limit)
+        # Again and again: a handler that is due just as the main thread goes to sleep on a lock may be forgotten.
+        signal.setitimer(signal.ITIMER_REAL, limit, AGAIN)
         try:
             yield
         finally:
@@ -44,4 +49,5 @@ class SoftLimit:
     def _expired(self, signum: int, frame: FrameType | None) -> None:
         if self._armed:
             self._armed = False
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
             raise SoftTimeLimitExceeded(self._limit)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import struct
 import tempfile
@@ -11,6 +10,11 @@ from typing import TYPE_CHECKING
 
 from umbel.clock import boot_time
 from umbel.exceptions import ImproperlyConfigured
+
+try:
+    import fcntl
+except ImportError:  # where there is no fork either: one process, and its own lock is enough
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +66,8 @@ class RateLimits:
             return 0.0
         place = self._places[name]
         with self._lock:
-            fcntl.lockf(self._file, fcntl.LOCK_EX, 1, place)
+            if fcntl is not None:
+                fcntl.lockf(self._file, fcntl.LOCK_EX, 1, place)
             try:
                 now = boot_time()
                 free: float = _MOMENT.unpack_from(self._page, place)[0]
@@ -70,7 +75,8 @@ class RateLimits:
                     _MOMENT.pack_into(self._page, place, now + seconds)
                     return 0.0
             finally:
-                fcntl.lockf(self._file, fcntl.LOCK_UN, 1, place)
+                if fcntl is not None:
+                    fcntl.lockf(self._file, fcntl.LOCK_UN, 1, place)
             turn = max(free, self._queued.get(name, 0.0))
             self._queued[name] = turn + seconds
             # The line must not grow beyond what comes back in time to be sorted anew.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from umbel.task.task import Task
+from umbel.worker.page import AGAIN_IF_OVERDUE, EARLY, FAILS_IF_LOST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +29,7 @@ class Recipe:
         "on_failure",
         "on_retry",
         "on_success",
+        "policy",
         "rate_limit",
         "serializer",
         "soft_time_limit",
@@ -49,6 +51,12 @@ class Recipe:
         self.store_errors = resolved.store_errors
         self.track_started = resolved.track_started
         self.acks_late = resolved.acks_late
+        self.policy = (
+            (0 if resolved.acks_late else EARLY)
+            | (FAILS_IF_LOST if resolved.reject_on_worker_lost is False else 0)
+            | (0 if resolved.acks_on_timeout else AGAIN_IF_OVERDUE)
+        )
+        """What the page says should become of it if its child dies."""
         self.acks_on_failure = resolved.acks_on_failure
         self.serializer: str = app.conf.result_serializer
         self.throws = resolved.throws

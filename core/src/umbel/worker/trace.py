@@ -115,9 +115,7 @@ class Tracer:
             limit = (hard and ((request.timelimit and request.timelimit[0]) or recipe.time_limit)) or 0.0
             deadline = boot_time() + limit if limit else 0.0
             order = attempt_order(request, delivery)
-            self._page.begin(
-                slot, delivery.message.id, deadline, not recipe.acks_late, limit, order, request.umbel_generation
-            )
+            self._page.begin(slot, delivery.message.id, deadline, recipe.policy, limit, order, request.umbel_generation)
         if not recipe.acks_late:
             self._ack_early(delivery)
             running.acked = True
