@@ -169,7 +169,6 @@ class Child:
             outcome = self._tracer.internal_error(delivery, exc)
         seconds = time.monotonic() - since
         del self._since[slot]
-        self._fetcher.taken()
         if outcome.request is not None and outcome.request.task is not None and outcome.action == "ack":
             self._room.took(outcome.request.task, seconds)
         self._settle(outcome)
