@@ -101,6 +101,21 @@ def test_short_tasks_are_fetched_many_at_a_time_and_again_before_they_run_out(be
     assert seen == [f"t{n}" for n in range(150)]
 
 
+def test_the_next_task_is_fetched_as_soon_as_the_one_before_it_has_ended(bench: Bench) -> None:
+    bench.publish(10)
+    bench.fetcher.start()
+    began = time.monotonic()
+    for _ in range(10):
+        bench.ready.get(timeout=10)
+        bench.since = [time.monotonic()]
+        bench.fetcher.taken()
+        time.sleep(0.01)  # so that the fetcher has found that there is no room
+        assert bench.ready.qsize() == 0
+        bench.since = []
+        bench.fetcher.taken()
+    assert time.monotonic() - began < 2.0
+
+
 def test_what_waits_behind_a_long_task_goes_back_uncharged_and_in_order(bench: Bench) -> None:
     bench.room.took("t", 0.0001)
     bench.publish(20)

@@ -76,7 +76,7 @@ class Fetcher:
         return consumer
 
     def taken(self) -> None:
-        """A delivery was taken from `ready`: wake up if there is room for more now."""
+        """A delivery was taken from `ready`, or a task ended: wake up if there is room for more now."""
         if self._waiting and self._ready.qsize() <= self._low:
             self._waiting = False
             self._bell.put(None)
@@ -130,15 +130,15 @@ class Fetcher:
         if self._blocked():
             self._rest(0.05)
             return
-        waiting, running = self._ready.qsize(), self._running()
-        limit = self._room.limit(waiting, running, self._stuck()) + self._async_room()
+        waiting = self._ready.qsize()
+        limit = self._limit(waiting)
         if limit <= 0:
-            self._wait_for_room(waiting)
+            self._wait_for_room(waiting, full=True)
             return
         deliveries = consumer.receive(limit, 0.0 if waiting else LONGEST_RECEIVE)
         if not deliveries:
             if waiting:
-                self._wait_for_room(waiting)
+                self._wait_for_room(waiting, full=False)
             return
         deliveries = self._dispatch(deliveries)
         surplus = self._room.surplus(deliveries, self._ready.qsize(), self._running()) if len(deliveries) > 1 else 0
@@ -148,13 +148,21 @@ class Fetcher:
         for delivery in deliveries:
             self._ready.put(delivery)
 
-    def _wait_for_room(self, waiting: int) -> None:
-        """Until something was taken; meanwhile what waits behind a long task goes back."""
+    def _limit(self, waiting: int) -> int:
+        return self._room.limit(waiting, self._running(), self._stuck()) + self._async_room()
+
+    def _wait_for_room(self, waiting: int, *, full: bool) -> None:
+        """Until something was taken or ended; meanwhile what waits behind a long task goes back.
+
+        `full`: there was no room at all, else only nothing to fetch.
+        """
         self._low = waiting // 2
         self._waiting = True
         horizon = self._room.horizon
         try:
-            if self._ready.qsize() == 0 and waiting:
+            # Looked at again now that `taken` rings: what happened a moment before did not.
+            left = self._ready.qsize()
+            if (full and self._limit(left) > 0) or (waiting and not left):
                 return
             self._bell.get(timeout=horizon / 2 if waiting else LONGEST_RECEIVE)
         except Empty:
