@@ -36,7 +36,9 @@ class Rules:
     children: int | None = None
     """Processes that must all have taken part."""
     recovery: float | None = None
-    """Seconds from a kill to the next start of what it interrupted."""
+    """Seconds from a kill, the last one if several came meanwhile, to the next start of what it interrupted."""
+    child_recovery: float | None = None
+    """The same where a child alone was killed, if that is less."""
     delivery_limit: int | None = None
     """Starts after which a task goes to the dead letters."""
     exit_within: float | None = None

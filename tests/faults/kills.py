@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 UMBEL_WORKER = (sys.executable, "-m", "umbel", "-A", "tests.faults.app", "worker")
 
+RECOVERY = 5.0
+"""Seconds for which the next kill waits, at most, for all that the last one interrupted."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
@@ -53,6 +56,8 @@ class Plan:
     """Tasks that are in the queue at any time."""
     pause: tuple[float, float] = (0.05, 0.3)
     """Seconds between two kills."""
+    in_a_row: float = 0.25
+    """Share of the kills of whole workers after which the next kill does not wait until all runs again."""
     seed: int = 1
     progress: Callable[[str], None] | None = None
 
@@ -81,8 +86,10 @@ class Run:
         self._sent: list[str] = []
         self._open: set[str] = set()
         """Sent, and not yet ended."""
-        self._running: dict[str, int] = {}
-        """Token of an execution, and its process."""
+        self._running: dict[str, tuple[int, str]] = {}
+        """Token of an execution, its process and its task."""
+        self._cut: set[str] = set()
+        """Tasks that the last kill interrupted and that have not started again."""
         self._ended = 0
         self._kills = 0
 
@@ -106,6 +113,8 @@ class Run:
             self._work_for(self._dice.uniform(*self.plan.pause))
             self._kill(kind)
             self._until_more(f"nothing ran after the kill of a {kind}")
+            if kind != "child" and self._dice.random() >= self.plan.in_a_row:
+                self._work_for(RECOVERY, until=lambda: not self._cut)
         self._drain()
         for number in range(self.plan.quiet_kills):
             self._quiet_kill(("child", *self.plan.worker_kinds)[number % (1 + len(self.plan.worker_kinds))])
@@ -132,15 +141,16 @@ class Run:
     def _read(self) -> None:
         for event in self._tail.read():
             if event.kind == "start":
-                self._running[event.get("token")] = event.pid
+                self._running[event.get("token")] = (event.pid, event.id)
+                self._cut.discard(event.id)
             elif event.kind == "end":
                 self._running.pop(event.get("token"), None)
                 self._open.discard(event.id)
                 self._ended += 1
 
-    def _work_for(self, seconds: float) -> None:
+    def _work_for(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not until():
             self._load(self.plan.backlog)
             time.sleep(0.01)
 
@@ -168,8 +178,8 @@ class Run:
         name = f"kill-{self._kills:04}"
         everything = self.worker.pids()
         if kind == "child":
-            self._until(lambda: any(pid in everything for pid in self._running.values()), "no child runs a task")
-            pids = [self._dice.choice(sorted({pid for pid in self._running.values() if pid in everything}))]
+            self._until(lambda: any(pid in everything for pid in self._busy()), "no child runs a task")
+            pids = [self._dice.choice(sorted(pid for pid in self._busy() if pid in everything))]
             victims = pids
         else:
             pids, victims = everything, everything if kind == "worker" else everything[:1]
@@ -181,12 +191,16 @@ class Run:
         self.history.write("fault", name, phase="end", survivors=left)
         kill(left)
         self._read()
-        self._running = {token: pid for token, pid in self._running.items() if pid not in pids}
+        self._cut = {id for pid, id in self._running.values() if pid in pids}
+        self._running = {token: (pid, id) for token, (pid, id) in self._running.items() if pid not in pids}
         if kind != "child":
             self._until_reaped()
             self.worker.start()
         if self.plan.progress:
             self.plan.progress(kind)
+
+    def _busy(self) -> set[int]:
+        return {pid for pid, _ in self._running.values()}
 
     def _until_reaped(self) -> None:
         deadline = time.monotonic() + 10

@@ -33,7 +33,7 @@ class Report:
     duplicates: int
     """Completed executions beyond the first completed one of their task."""
     recovery: dict[str, dict[str, float]]
-    """Seconds from kill to next start, by kind of kill: count, p50, p99, max."""
+    """Seconds from kill to next start, by kind of kill: count, p50, p99, max; `KIND+` where more kills came between."""
     loss_bound: float
     """Losses per kill, upper bound at 95 %."""
 
@@ -62,8 +62,9 @@ def report(log: Log, findings: Sequence[Finding]) -> Report:
 
 def _recovery(story: Story) -> dict[str, dict[str, float]]:
     by_kind: dict[str, list[float]] = {}
-    for _, fault, seconds in recoveries(story):
-        by_kind.setdefault(fault.data.get("target", "kill"), []).append(seconds)
+    for _, fault, seconds, undisturbed in recoveries(story):
+        kind = fault.data.get("target", "kill")
+        by_kind.setdefault(kind if seconds == undisturbed else f"{kind}+", []).append(seconds)
     return {
         kind: {
             "count": len(times),

@@ -162,7 +162,7 @@ def test_recovery_is_counted_from_the_kill_to_the_next_start() -> None:
               2.2 h fault f phase=end
               2.5-3 v run a"""
     log = written(text.splitlines())
-    assert [(id, fault.id, round(seconds, 3)) for id, fault, seconds in recoveries(tell(log))] == [("a", "f", 0.5)]
+    assert [(id, fault.id, round(seconds, 3)) for id, fault, seconds, _ in recoveries(tell(log))] == [("a", "f", 0.5)]
     figures = report(log, check(log))
     assert (figures.lost, figures.kills, figures.interrupted, figures.repeated, figures.duplicates) == (0, 1, 1, 1, 0)
     assert figures.recovery["child"]["max"] == pytest.approx(0.5)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tests.faults.story import DEADLY, Execution, Fault, Finding, Story
 
@@ -32,24 +33,55 @@ def check(story: Story, rules: Rules) -> Iterator[Finding]:
     if rules.idle is not None:
         yield from _idle(story, rules.idle, rules.spawn)
     if rules.recovery is not None:
-        for id, fault, seconds in recoveries(story):
-            if seconds > rules.recovery:
-                yield Finding("slow-recovery", id, f"started again {seconds:.2f} s after the kill {fault.id}")
+        yield from _recovery(story, rules.recovery, rules.child_recovery or rules.recovery)
     if rules.exit_within is not None:
         yield from _exits(story, rules.exit_within)
 
 
-def recoveries(story: Story) -> list[tuple[str, Fault, float]]:
-    """Task, kill, and seconds from the kill to the next start, of every execution that a kill interrupted.
+class Recovery(NamedTuple):
+    """An execution that a kill interrupted, and when its task started again."""
+
+    id: str
+    fault: Fault
+    seconds: float
+    """From the kill."""
+    undisturbed: float
+    """From the last kill in between that undid what had been done for it; else the same."""
+
+
+def recoveries(story: Story) -> list[Recovery]:
+    """Every execution that a kill interrupted and that has a successor.
 
     The harness's last kill may leave one for which there is no next start: the task is lost, or was settled by then.
     """
+    kills = [fault for fault in story.faults.values() if fault.kind == "kill"]
     found = []
     for id, runs in story.executions.items():
-        for index, each in enumerate(runs):
-            if each.killer is not None and each.killer.kind == "kill" and index + 1 < len(runs):
-                found.append((id, each.killer, runs[index + 1].start - each.killer.begin))
+        for each, following in itertools.pairwise(runs):
+            killer = each.killer
+            if killer is None or killer.kind != "kill":
+                continue
+            # A child's tasks come back by the word of its supervisor; those of a whole worker by whoever sees it dead.
+            again = [
+                other.begin
+                for other in kills
+                if killer.begin < other.begin < following.start and not (is_child(killer) and is_child(other))
+            ]
+            since = max([killer.begin, *again])
+            found.append(Recovery(id, killer, following.start - killer.begin, following.start - since))
     return found
+
+
+def is_child(fault: Fault) -> bool:
+    """Whether it killed a child whose supervisor lived on."""
+    return bool(fault.data.get("target") == "child")
+
+
+def _recovery(story: Story, bound: float, child_bound: float) -> Iterator[Finding]:
+    for id, fault, seconds, undisturbed in recoveries(story):
+        if undisturbed > (child_bound if is_child(fault) else bound):
+            again = "" if seconds == undisturbed else f", {undisturbed:.2f} s after the last one"
+            yield Finding("slow-recovery", id, f"started again {seconds:.2f} s after the kill {fault.id}{again}")
 
 
 def _delays(story: Story, rules: Rules) -> Iterator[Finding]:
