@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from umbel.brokers.sqlite.faults import StorageError
 
@@ -146,9 +146,9 @@ def version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def check(connection: sqlite3.Connection, path: str, newest: int = len(MIGRATIONS)) -> bool:
+def check(connection: sqlite3.Connection, path: str) -> bool:
     """Whether the file is up to date. Refuses one that is newer than we know, or not ours."""
-    found = version(connection)
+    found, newest = version(connection), len(MIGRATIONS)
     if found > newest:
         raise StorageError(
             f"{path}: has schema version {found}, and this umbel knows versions up to {newest};"
@@ -162,9 +162,9 @@ def check(connection: sqlite3.Connection, path: str, newest: int = len(MIGRATION
     return found == newest
 
 
-def upgrade(connection: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+def upgrade(connection: sqlite3.Connection) -> None:
     """Bring the file up to date. Call it inside a write transaction, after `check`."""
-    for number, migrate in enumerate(migrations[version(connection) :], version(connection) + 1):
+    for number, migrate in enumerate(MIGRATIONS[version(connection) :], version(connection) + 1):
         migrate(connection)
         connection.execute(f"PRAGMA user_version = {number}")
     connection.execute(f"PRAGMA application_id = {APPLICATION}")

@@ -119,6 +119,21 @@ class Session:
             connections.leave(connections.look)
             connections.leave(connections.turn)
 
+    def shrink(self, pages: int) -> None:
+        """Give up to so many free pages back to the file system, unless somebody else is writing."""
+        connections = self.connections
+        connections.enter()
+        try:
+            if connections.turn.acquire(blocking=False):
+                writer, _ = connections.writer(time.monotonic())
+                # `execute` would do one page; a script is run to its end, and without the GIL.
+                writer.executescript(f"PRAGMA incremental_vacuum({pages})")
+                self._grown(pages // 4)
+        except (sqlite3.Error, StorageError):
+            pass  # another time
+        finally:
+            connections.leave(connections.turn)
+
     def _checkpoint(self, writer: sqlite3.Connection, reader: sqlite3.Connection) -> None:
         writer.execute("BEGIN IMMEDIATE")
         try:

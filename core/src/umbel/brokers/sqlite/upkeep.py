@@ -21,7 +21,7 @@ SLICE = 1000
 SPARE_PAGES = 256
 """Free pages that are left in the file: 1 MiB."""
 PAGES = 2000
-"""Pages given back to the file system by one transaction."""
+"""Pages given back to the file system at a time: 8 MiB, in about 15 ms."""
 QUIET_LOG = 64
 """Pages in the log that are worth copying when there is nothing else to do."""
 
@@ -44,34 +44,34 @@ class Upkeep:
         """Delete a slice of all that has expired, and shrink the file by some pages, if there is anything to do."""
         access = self._access
         more = False
-        if access.read(self._anything):
+        expired, free = access.read(self._look)
+        if expired:
             more = access.write(self._delete, durable=False)
+        if free > 0:
+            access.session.shrink(min(free, PAGES))
+            more |= free > PAGES
         self._next = time.monotonic() + (0.0 if more else random.uniform(*EVERY))
         if not more and access.host.board.log_pages >= QUIET_LOG:
             access.session.checkpoint()
 
-    def _anything(self, connection: sqlite3.Connection) -> bool:
+    def _look(self, connection: sqlite3.Connection) -> tuple[bool, int]:
+        """Whether something has expired, and how many pages are free beyond those to spare."""
         now = self._access.clock.now()
-        row = connection.execute(
+        expired = connection.execute(
             "SELECT EXISTS (SELECT 1 FROM result WHERE expires <= ?1) OR EXISTS (SELECT 1 FROM past)"
             " OR EXISTS (SELECT 1 FROM barrier WHERE expires <= ?1)"
             " OR EXISTS (SELECT 1 FROM broadcast WHERE sent <= ?2)",
             (now, now - TTL),
-        ).fetchone()
-        return bool(row[0]) or _free_pages(connection) > SPARE_PAGES
+        ).fetchone()[0]
+        free = connection.execute("PRAGMA freelist_count").fetchone()[0]
+        return bool(expired), int(free) - SPARE_PAGES
 
     def _delete(self, connection: sqlite3.Connection) -> bool:
+        """Whether there may be more to delete."""
         now = self._access.clock.now()
         more = results.sweep(connection, now, SLICE) == SLICE
         more |= results.sweep_barriers(connection, now, SLICE) == SLICE
         connection.execute("DELETE FROM past WHERE seq <= ?", (self._replaced,))
         self._replaced = results.newest(connection)
         connection.execute("DELETE FROM broadcast WHERE sent <= ?", (now - TTL,))
-        free = _free_pages(connection) - SPARE_PAGES
-        if free > 0:
-            connection.execute(f"PRAGMA incremental_vacuum({min(free, PAGES)})").fetchall()
-        return more or free > PAGES
-
-
-def _free_pages(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA freelist_count").fetchone()[0])
+        return more
