@@ -35,6 +35,8 @@ logger = logging.getLogger("umbel.worker.child")
 
 LOOK_AT_MEMORY = 0.5
 """Seconds between two looks at the resident memory."""
+SETTLE_FIRST = 1.0
+"""Seconds for which a task that was begun before waits, at most, until what ended before it is settled."""
 
 
 class Child:
@@ -160,6 +162,10 @@ class Child:
         since = time.monotonic()
         self._since[slot] = since
         self._fetcher.taken()
+        if delivery.attempt > 1:
+            # It may be what killed the process before: what is finished here must not have to run again for it.
+            self._settler.flush(SETTLE_FIRST)
+            since = time.monotonic()
         try:
             outcome = self._tracer.run(delivery, slot, self._soft)
         except (BrokerError, BackendError) as exc:

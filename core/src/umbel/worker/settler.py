@@ -56,6 +56,8 @@ class Settler:
         self._company = False
         self._closing = False
         self._abandoned = False
+        self._busy = False
+        """Whether a batch is on its way."""
         self.failing = False
         """Whether the broker or the store does not take what is finished: then nothing more should be fetched."""
         self.stale = 0
@@ -77,6 +79,15 @@ class Settler:
             self._company = False
             self._bell.put(None)
 
+    def flush(self, timeout: float) -> bool:
+        """Wait until all that was added is settled, at most for `timeout` seconds; whether it is."""
+        deadline = time.monotonic() + timeout
+        while self._done or self._busy:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.0005)
+        return True
+
     def close(self, timeout: float) -> bool:
         """Settle what is there, at most for `timeout` seconds; whether all was. Twice is fine."""
         self._closing = True
@@ -92,10 +103,12 @@ class Settler:
                 self._bell.get()
             self._asleep = False
             self._wait_for_company()
+            self._busy = True  # before they are taken: `flush` must see one or the other
             batch = self._taken()
             if batch:
                 self._settle_until_done(batch)
-            elif self._closing:
+            self._busy = False
+            if not batch and self._closing:
                 return
 
     def _wait_for_company(self) -> None:
