@@ -157,7 +157,8 @@ class SqliteWatcher(Watcher):
         news: list[tuple[int, Result]] = []
         if fresh:
             now = self._access.clock.now()
-            news += self._access.read(lambda connection: table.get(connection, fresh, now)).values()
+            known = self._access.read(lambda connection: table.get(connection, fresh, now)).values()
+            news += sorted(known, key=_number)
             with self._lock:
                 del self._fresh[: len(fresh)]
         news += self._access.read(self._changes)
@@ -196,6 +197,10 @@ class SqliteWatcher(Watcher):
         self._seat.ring()
         with self._looking:
             self._seat.leave()
+
+
+def _number(change: tuple[int, Result]) -> int:
+    return change[0]
 
 
 def _backend_error(fault: StorageError) -> BackendError:
