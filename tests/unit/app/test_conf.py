@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -133,11 +134,14 @@ def test_a_source_that_fails_is_asked_again() -> None:
 
 
 def test_threads_that_read_at_once_all_get_the_settings() -> None:
-    started = threading.Barrier(8)
+    about_to_read: list[int] = []
     asked: list[int] = []
 
     def source() -> dict[str, Any]:
         asked.append(1)
+        while len(about_to_read) < 8:
+            time.sleep(0.001)
+        time.sleep(0.02)  # that they are in the middle of it cannot be seen
         return {"worker_prefetch": 3}
 
     conf = Conf({})
@@ -145,7 +149,7 @@ def test_threads_that_read_at_once_all_get_the_settings() -> None:
     seen: list[int] = []
 
     def read() -> None:
-        started.wait()
+        about_to_read.append(1)
         seen.append(conf.worker_prefetch)
 
     threads = [threading.Thread(target=read) for _ in range(8)]

@@ -102,6 +102,21 @@ def test_a_forked_process_has_connections_of_its_own(tmp_path: Path) -> None:
         assert sent[0].headers["origin"] != sent[1].headers["origin"]
 
 
+def test_who_connects_is_told_in_a_forked_process_and_only_there(app: Umbel) -> None:
+    told: list[int] = []
+    app.on_after_fork.connect(lambda **named: told.append(os.getpid()), weak=False)
+    app.broker  # noqa: B018
+
+    def work() -> object:
+        app.broker  # noqa: B018
+        app.close()
+        app.broker  # noqa: B018
+        return told == [os.getpid()]
+
+    assert in_a_child(work) == "True"
+    assert told == []
+
+
 def test_after_close_the_next_use_connects_again(tmp_path: Path) -> None:
     app = Umbel(broker=f"sqlite:///{tmp_path}/queue.db", set_as_current=False)
     app.send_task("one")

@@ -69,8 +69,19 @@ def test_a_misspelt_name_in_a_namespace_is_refused() -> None:
     class Settings:
         CELERY_TASK_DEFAULT_QUEU = "q"
 
-    with pytest.raises(ImproperlyConfigured, match="CELERY_TASK_DEFAULT_QUEU"):
+    with pytest.raises(ImproperlyConfigured, match="is 'CELERY_TASK_DEFAULT_QUEUE' meant"):
         from_object(Settings, "CELERY")
+
+
+def test_attributes_that_cannot_be_settings_are_not_even_read() -> None:
+    class Lazy:
+        task_default_queue = "q"
+
+        @property
+        def SECRET_KEY(self) -> str:
+            raise ValueError("not set")
+
+    assert from_object(Lazy()) == {"task_default_queue": "q"}
 
 
 def test_old_and_new_names_in_one_source_are_refused_with_what_to_rename() -> None:

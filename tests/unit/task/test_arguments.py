@@ -7,7 +7,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from umbel.task.arguments import Arguments
@@ -36,6 +36,7 @@ NAMES = st.sampled_from(["x", "y", "a", "b", "c", "d", "e", "z"])
     args=st.lists(st.integers(), max_size=5).map(tuple),
     kwargs=st.dictionaries(NAMES, st.integers(), max_size=5),
 )
+@example(function=mixed, args=(), kwargs={"a": 0, "b": 0, "d": 0})
 def test_what_python_would_refuse_is_refused_and_nothing_else(
     function: Callable[..., Any], args: tuple[int, ...], kwargs: dict[str, int]
 ) -> None:

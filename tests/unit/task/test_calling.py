@@ -243,8 +243,7 @@ def test_eager_tasks_run_here_with_arguments_as_they_would_arrive(app: Umbel) ->
         look.delay()  # type: ignore[call-arg]
     with pytest.raises(EncodeError):
         look.delay(object())
-    with pytest.raises(NotImplementedError, match="task_always_eager"):
-        asyncio.run(look.adelay(1))
+    assert asyncio.run(look.adelay(1)).get() == "int of 1"
 
 
 def test_a_handle_is_made_of_an_id(app: Umbel, add: Any) -> None:

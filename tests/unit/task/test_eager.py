@@ -164,9 +164,13 @@ def test_callbacks_get_the_value_and_errbacks_the_failure(app: Umbel) -> None:
 
 
 def test_a_coroutine_is_run_to_its_end(app: Umbel) -> None:
-    @app.task
-    async def double(x: int) -> int:
+    @app.task(bind=True)
+    async def double(self: Any, x: int) -> Any:
         await asyncio.sleep(0)
-        return 2 * x
+        return self.request.id, 2 * x
 
-    assert double.apply((4,)).get() == 8
+    async def on_a_loop() -> Any:
+        return double.apply((5,), task_id="b").get()
+
+    assert double.apply((4,), task_id="a").get() == ("a", 8)
+    assert asyncio.run(on_a_loop()) == ("b", 10)

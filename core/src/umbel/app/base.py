@@ -11,7 +11,6 @@ from umbel.app.importing import Importing
 from umbel.app.later import Later
 from umbel.app.living import add_app, remove_app
 from umbel.canvas.signature import Signature
-from umbel.signals import Signal
 
 if TYPE_CHECKING:
     from typing import Self
@@ -60,8 +59,6 @@ class Umbel(Importing, Handles, Later):
         self.set_as_current = set_as_current
         if task_cls is not None:
             self.task_cls = task_cls
-        self.on_after_fork = Signal(name="app.on_after_fork")
-        """Sent by a worker's process when it begins."""
         self._source = (config_source, config_source_silent)
         if config_source is not None:
             self.config_from_object(config_source, silent=config_source_silent)

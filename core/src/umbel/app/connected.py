@@ -14,6 +14,7 @@ from umbel.plugins.manager import Plugins
 from umbel.results.failure import ExceptionTypes
 from umbel.routing.table import RouteTable
 from umbel.serialization.registry import Serializers
+from umbel.signals import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -33,6 +34,9 @@ class Connected(Configured):
         self._processes: dict[int, Connections] = {}
         self._routes: tuple[int, RouteTable] | None = None
         self._oids = threading.local()
+        self._pid = os.getpid()
+        self.on_after_fork = Signal(name="app.on_after_fork")
+        """Sent in a forked process, before it first connects."""
 
     @property
     def tasks(self) -> Mapping[str, Any]:
@@ -112,10 +116,15 @@ class Connected(Configured):
     def _connections(self) -> Connections:
         # Those of a parent process stay in here too: to drop them would close them, in a process that must not.
         pid = os.getpid()
-        return self._processes.get(pid) or self._processes.setdefault(pid, self._connect())
+        return self._processes.get(pid) or self._connect(pid)
 
-    def _connect(self) -> Connections:
-        return Connections(self.conf, self.home, self.plugins, self._declarations)
+    def _connect(self, pid: int) -> Connections:
+        made = Connections(self.conf, self.home, self.plugins, self._declarations)
+        found = self._processes.setdefault(pid, made)  # another thread may have been quicker
+        if found is made and pid != self._pid:
+            self._pid = pid
+            self.on_after_fork.send(sender=self)
+        return found
 
     def _declarations(self, names: Iterable[str]) -> list[Queue]:
         return self.routes.declarations(names)

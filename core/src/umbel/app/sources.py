@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from umbel.app.settings import TABLE, WITHOUT_EFFECT, old_names
 from umbel.exceptions import ImproperlyConfigured
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
 SECRET = ("url", "backend", "password", "key", "options", "ssl", "store", "settings")
 """Words in the names of settings whose values are not shown in errors."""
@@ -81,22 +82,21 @@ def from_object(given: Any, namespace: str | None = None) -> dict[str, Any]:
     where = given if isinstance(given, str) else getattr(given, "__name__", type(given).__name__)
     source = load(given) if isinstance(given, str) else given
     if isinstance(source, Mapping):
-        items = dict(source)
         if namespace is None:
-            return from_mapping(items, where)
+            return from_mapping(source, where)
+        names, get = list(source), source.__getitem__
     else:
-        items = {name: getattr(source, name) for name in _attributes(source)}
+        names, get = [name for name in dir(source) if not name.startswith("_")], partial(getattr, source)
     name_of = _in_namespace(namespace) if namespace else new_name
     found: dict[str, tuple[str, Any]] = {}
-    for key, value in items.items():
+    for key in names:
         name = name_of(key)
         if name is not None:
-            _add(found, name, key, value)
-        elif _is_misspelt(key, value, namespace):
-            meant = nearest(f"{key}")
-            raise ImproperlyConfigured(f"{where}: no setting is named {key!r}; is {meant!r} meant?")
+            _add(found, name, key, get(key))
+        elif _may_be_meant(key, namespace):
+            _refuse_if_misspelt(key, get(key), namespace, where)
     if not namespace:
-        _refuse_a_mixture(found, items, where)
+        _refuse_a_mixture(found, names, where)
     return {name: checked(name, value) for name, (_, value) in found.items()}
 
 
@@ -118,12 +118,8 @@ def _walk(thing: Any, attribute: str) -> Any:
     return thing
 
 
-def _attributes(source: Any) -> list[str]:
-    return [name for name in dir(source) if not name.startswith("_")]
-
-
 def _in_namespace(namespace: str) -> Callable[[str], str | None]:
-    prefix = namespace if namespace.endswith("_") else f"{namespace}_"
+    prefix = _prefix(namespace)
 
     def name_of(key: str) -> str | None:
         if not key.upper().startswith(prefix.upper()):
@@ -134,16 +130,25 @@ def _in_namespace(namespace: str) -> Callable[[str], str | None]:
     return name_of
 
 
-def _is_misspelt(key: str, value: Any, namespace: str | None) -> bool:
-    """Whether somebody who wrote this attribute meant a setting. A module has others: imports, helpers, secrets."""
-    if isinstance(value, (ModuleType, type)) or callable(value):
-        return False
+def _may_be_meant(key: str, namespace: str | None) -> bool:
+    """Whether an attribute that is no setting may be meant as one; others, such as Django's, are not even read."""
     if namespace:
-        prefix = namespace if namespace.endswith("_") else f"{namespace}_"
-        return key.startswith(prefix) and nearest(key[len(prefix) :].lower()) is not None
-    if key.isupper():
-        return key.startswith(_OLD_STYLE) and nearest(key) is not None
-    return "_" in key and nearest(key) is not None
+        return key.startswith(_prefix(namespace))
+    return key.startswith(_OLD_STYLE) if key.isupper() else "_" in key
+
+
+def _refuse_if_misspelt(key: str, value: Any, namespace: str | None, where: str) -> None:
+    """ImproperlyConfigured if it looks like a setting. A module has other things too: imports, helpers."""
+    if isinstance(value, (ModuleType, type)) or callable(value):
+        return
+    meant = nearest(key.removeprefix(_prefix(namespace)).lower() if namespace else key)
+    if meant is not None:
+        meant = f"{_prefix(namespace)}{meant.upper()}" if namespace else meant
+        raise ImproperlyConfigured(f"{where}: no setting is named {key!r}; is {meant!r} meant?")
+
+
+def _prefix(namespace: str) -> str:
+    return namespace if namespace.endswith("_") else f"{namespace}_"
 
 
 def _add(found: dict[str, tuple[str, Any]], name: str, key: str, value: Any) -> None:
@@ -152,7 +157,7 @@ def _add(found: dict[str, tuple[str, Any]], name: str, key: str, value: Any) -> 
         found[name] = (key, value)
 
 
-def _refuse_a_mixture(found: Mapping[str, tuple[str, Any]], given: Mapping[str, Any], where: str) -> None:
+def _refuse_a_mixture(found: Mapping[str, tuple[str, Any]], given: Collection[str], where: str) -> None:
     old = {key: name for name, (key, _) in found.items() if key != name and name not in given}
     new = [name for name, (key, _) in found.items() if key == name and name.islower()]
     if not old or not new:

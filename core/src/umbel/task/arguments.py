@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+_NEVER = object()
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -33,8 +34,14 @@ class Arguments:
         self._open = inspect.Parameter.VAR_KEYWORD in kinds
         nameable = [p.name for p in parameters if p.kind in (_POSITIONAL[1], inspect.Parameter.KEYWORD_ONLY)]
         self._by_keyword = frozenset(nameable)
-        # What n positional arguments leave to be given by keyword, and what they leave no place for.
-        self._missing = [frozenset(required) - set(self.positional[:n]) for n in range(len(positional) + 1)]
+        # What n positional arguments leave to be given by keyword, and what they leave no place for. What has no
+        # keyword is never among those given.
+        left: list[Any] = [name if name in self._by_keyword else _NEVER for name in required]
+        places = [self.positional.index(name) if name in self.positional else len(positional) for name in required]
+        self._missing = [
+            frozenset(name for name, place in zip(left, places, strict=True) if place >= n)
+            for n in range(len(positional) + 1)
+        ]
         self._taken = [self._by_keyword & set(self.positional[:n]) for n in range(len(positional) + 1)]
 
     def check(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> None:

@@ -69,7 +69,7 @@ class Calling(Eager[P, R], Generic[P, R]):
         """`apply_async` from a coroutine, as `adelay`."""
         resolved = self.resolved
         if resolved.eager:
-            raise NotImplementedError("task_always_eager: a task cannot be run to its end here, within a loop")
+            return self._eagerly(args, kwargs, options)
         call = self._call(args, kwargs, options, resolved)
         await self.app.asend((call,))
         return self._sent(call, resolved, options.get("add_to_parent", True))

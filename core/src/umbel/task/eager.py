@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Generic
 
 from umbel.canvas.compiling import listed
@@ -107,8 +108,15 @@ class Eager(Running[P, R], Generic[P, R]):
         if not self.is_async:
             return value
         import asyncio  # noqa: PLC0415 - heavy, and only needed for a coroutine
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - asyncio has loaded it
 
-        return asyncio.run(value)
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(value)
+        # A loop runs here already, and a thread can run but one.
+        with ThreadPoolExecutor(1, "umbel-eager") as pool:
+            return pool.submit(copy_context().run, asyncio.run, value).result()
 
     def _follow(self, request: Context, state: str, value: Any) -> None:
         app = self.app
