@@ -63,7 +63,7 @@ def test_fifty_thousand_messages_leave_no_growth(path: Path) -> None:
         done += len(held)
     assert done == total
     idle = Background(lambda: consumer.receive(1, 60))
-    broker.upkeep._next = 0.0
+    broker.client.upkeep._next = 0.0
 
     def small() -> bool:
         return path.stat().st_size < 2_000_000 and set(rows(broker)) == {"owner"}
@@ -91,10 +91,10 @@ def test_an_idle_consumer_deletes_what_has_expired(
     listener.close()
     clock.advance(100)
     for _ in range(5):
-        broker.upkeep.round()
+        broker.client.upkeep.round()
     assert rows(broker) == {"result": 1}
     before = broker.access.session.commits.count
-    broker.upkeep.round()
+    broker.client.upkeep.round()
     assert broker.access.session.commits.count == before, "with nothing to do, nothing is written"
 
 
@@ -132,7 +132,7 @@ def test_a_waiting_consumer_does_its_round_now_and_then(
     monkeypatch.setattr(upkeep, "EVERY", (0.1, 0.2))
     backend = SqliteBackend(path)
     backend.store([result("a")], ttl=0.2)
-    live.upkeep._next = 0.0
+    live.client.upkeep._next = 0.0
     consumer = consume(live)
     waiting = Background(lambda: consumer.receive(1, 30))
     until(lambda: set(rows(live)) == {"owner"})
@@ -148,7 +148,7 @@ def test_an_idle_consumer_copies_the_log_into_the_database(
     board = live.access.host.board
     assert board.log_pages >= upkeep.QUIET_LOG
     size = path.stat().st_size
-    live.upkeep.round()
+    live.client.upkeep.round()
     assert board.log_pages == 0
     assert path.stat().st_size > size + 1_000_000
 

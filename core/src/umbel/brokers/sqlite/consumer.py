@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from umbel.brokers.sqlite.bells import Bell
-    from umbel.brokers.sqlite.broker import SqliteBroker
+    from umbel.brokers.sqlite.client import Client
+    from umbel.spec import Broker
 
 MAX_BYTES = 64 * 1024 * 1024
 """Bodies in one batch, together; a single one may be larger."""
@@ -42,12 +43,11 @@ class Batch(NamedTuple):
 class SqliteConsumer(Consumer):
     """Made by `SqliteBroker.consume`."""
 
-    broker: SqliteBroker
-
-    def __init__(self, broker: SqliteBroker, names: Sequence[str], owner: str, prefetch: int) -> None:
+    def __init__(self, broker: Broker, client: Client, names: Sequence[str], owner: str, prefetch: int) -> None:
         self.broker = broker
         self.owner = owner
-        self.access = broker.access
+        self.access = client.access
+        self.closed = False
         self.held: dict[Lease, None] = {}
         """What was received and not settled yet; others may have got it meanwhile."""
         self._names = list(dict.fromkeys(names))
@@ -57,7 +57,7 @@ class SqliteConsumer(Consumer):
         self._seat.listen(marks(self._names))
         self.fence = Fence(self.access, owner, self._seat.owner)
         self._stamp = -1
-        self._closed = False
+        self._reaper, self._upkeep = client.reaper, client.upkeep
         self._receiving = threading.RLock()
         """Held during `receive`, so that `close` frees nothing under it."""
         self._full = False
@@ -82,13 +82,13 @@ class SqliteConsumer(Consumer):
         if self._pid != os.getpid():
             raise BrokerError("this consumer belongs to the process that this one was forked from; consume anew")
         with self._receiving:
-            if limit <= 0 or self._closed:
+            if limit <= 0 or self.closed:
                 return []
             armed: Bell | None = None
             try:
-                while not self._closed:
+                while not self.closed:
                     # First, or else nobody would while there is enough to do.
-                    self.broker.reaper.round()
+                    self._reaper.round()
                     batch = self._take(limit, deadline)
                     if batch:
                         return batch
@@ -104,7 +104,7 @@ class SqliteConsumer(Consumer):
                         armed.wait(min(left, self._patience()))
                         armed.disarm()
                         armed = None
-                        self.broker.upkeep.idle()
+                        self._upkeep.idle()
                 return []
             finally:
                 self._starved = False
@@ -114,7 +114,7 @@ class SqliteConsumer(Consumer):
     def _patience(self) -> float:
         """Seconds until time alone can have changed anything."""
         due = max(self._due - self.access.clock.now(), 0.0) if self._due else RECHECK
-        return min(self.broker.reaper.patience(), due, RECHECK)
+        return min(self._reaper.patience(), due, RECHECK)
 
     def _take(self, limit: int, deadline: float) -> list[Delivery]:
         if self._room(limit) <= 0:
@@ -293,11 +293,10 @@ class SqliteConsumer(Consumer):
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        if self._closed or self._pid != os.getpid():
+        if self.closed or self._pid != os.getpid():
             return
-        self._closed = True
+        self.closed = True
         self._seat.ring()
         with self._receiving:
             self.held.clear()
             self._seat.leave()
-        self.broker.forget(self)

@@ -50,7 +50,7 @@ class SqliteSubscription(Subscription):
         self._access = access
         self._pid = os.getpid()
         self._topics = list(dict.fromkeys(topics))
-        self._closed = False
+        self.closed = False
         self._replaced = False
         self._receiving = threading.RLock()
         places = ",".join("?" * len(self._topics))
@@ -66,7 +66,7 @@ class SqliteSubscription(Subscription):
         with self._receiving:
             armed: Bell | None = None
             try:
-                while not self._closed:
+                while not self.closed:
                     rows = self._access.read(self._look)
                     if rows:
                         return [(topic, body) for _, topic, body in rows]
@@ -97,9 +97,9 @@ class SqliteSubscription(Subscription):
         return rows
 
     def close(self) -> None:
-        if self._closed or self._pid != os.getpid():
+        if self.closed or self._pid != os.getpid():
             return
-        self._closed = True
+        self.closed = True
         self._seat.ring()
         with self._receiving:
             self._seat.leave()

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-    from umbel.brokers.sqlite.broker import SqliteBroker
+    from umbel.brokers.sqlite.client import Client
     from umbel.brokers.sqlite.queues import Claims
 
 
 class SqliteSettler(Settler):
     """One commit, one fsync."""
 
-    def __init__(self, broker: SqliteBroker) -> None:
-        self._broker = broker
+    def __init__(self, client: Client) -> None:
+        self._client = client
 
     def settle(
         self,
@@ -34,13 +34,13 @@ class SqliteSettler(Settler):
         *,
         ttl: float | None,
     ) -> Sequence[Delivery]:
-        broker, access = self._broker, self._broker.access
+        client, access = self._client, self._client.access
         if not isinstance(consumer, SqliteConsumer) or consumer.access.database is not access.database:
             raise TypeError(f"{consumer!r} is not a consumer of this file")
         now = access.clock.now()
         expires = None if ttl is None else now + ttl
         stored = [store.to_row(result, expires) for result, _ in results]
-        rows, failures = broker.encode(messages, now)
+        rows, failures = client.encode(messages, now)
         if failures:
             raise PublishError(failures)
         owning = [delivery for _, delivery in results]
@@ -67,7 +67,7 @@ class SqliteSettler(Settler):
         weight = sum(len(row.body) for row in rows) + sum(len(result.body) for result, _ in results)
         ours = access.write(work, weight=weight)
         consumer.settled(receipts(done))
-        broker.announce(rows, now)
+        client.announce(rows, now)
         if stored and access.host.board.waiting():
             access.ring(WATCHER, marks(row[0] for row in stored), SLOTS)
         everything = [*owning, *done]
