@@ -19,7 +19,9 @@ from support.faults import Plan, Report, Rules, Run, Target, check, read, report
 from support.figures import describe, judge, machine, number, save, table
 
 RECOVERY = 2.0
-"""Seconds until what a kill interrupted runs again."""
+"""Seconds until what the kill of a whole worker interrupted runs again, with another worker started at once."""
+CHILD_RECOVERY = 1.0
+"""The same where a child was killed."""
 
 
 def target_of(side: str) -> Target:
@@ -50,18 +52,19 @@ def measure(side: str, plan: Plan, keep: str | None) -> tuple[Report, list[Any],
                 shutil.copytree(folder, Path(keep) / side, dirs_exist_ok=True)
         log = read(folder / "history.jsonl")
         ours = side == "umbel"
-        findings = check(log, Rules(recovery=RECOVERY if ours else None, quiescent=ours, results=ours))
+        rules = Rules(recovery=RECOVERY, child_recovery=CHILD_RECOVERY, quiescent=True, results=True)
+        findings = check(log, rules if ours else Rules())
     return report(log, findings), findings, time.monotonic() - begun
 
 
 def rows(side: str, figures: Report) -> list[list[str]]:
     """The lines of the table."""
     lines = []
-    for kind in ("child", "worker", "supervisor"):
-        times = figures.recovery.get(kind)
-        if times:
-            label = {"child": "a child", "worker": "the whole worker", "supervisor": "the supervisor alone"}[kind]
-            lines.append([side, f"recovery from a kill of {label}", *_recovery(times)])
+    for kind, label in (("child", "a child"), ("worker", "the whole worker"), ("supervisor", "the supervisor alone")):
+        for more, remark in (("", ""), ("+", ", killed again meanwhile")):
+            times = figures.recovery.get(kind + more)
+            if times:
+                lines.append([f"{side}, recovery from a kill of {label}{remark}", *_recovery(times)])
     return lines
 
 
@@ -94,6 +97,7 @@ def main() -> int:
             worker_kills=options.workers_killed // share,
             worker_kinds=("worker", "supervisor") if side == "umbel" else ("worker",),  # huey's children outlive theirs
             quiet_kills=options.quiet_kills if side == "umbel" else 0,
+            in_a_row=0.25 if side == "umbel" else 1.0,  # what does not come back is not waited for
             children=options.concurrency,
             backlog=options.backlog,
             seed=options.seed,
@@ -109,14 +113,20 @@ def main() -> int:
         for name, count in Counter(found.name for found in findings).items():
             print(f"{side}: {count} x {name}, for example {next(str(each) for each in findings if each.name == name)}")
         if side == "umbel":
-            slowest = max((times["max"] for times in figures.recovery.values()), default=0.0)
             goals["no task lost"] = (f"{figures.lost} in {figures.kills} kills", figures.lost == 0)
-            goals[f"running again within {RECOVERY:.0f} s"] = (f"{slowest:.2f} s at most", slowest <= RECOVERY)
+            for bound, what, kinds in (
+                (CHILD_RECOVERY, "a child", ("child",)),
+                (RECOVERY, "a whole worker", ("worker", "supervisor")),
+            ):
+                slowest = max(
+                    (figures.recovery[kind]["max"] for kind in kinds if kind in figures.recovery), default=0.0
+                )
+                goals[f"{what}'s tasks running again within {bound:.0f} s"] = (f"{slowest:.2f} s", slowest <= bound)
             goals["no broken promise of any other kind"] = (f"{len(findings)} findings", not findings)
     header = ["", "tasks", "kills", "interrupted", "lost", "repeated", "completed twice", "lost/kill", "at most (95 %)"]
     print(table(header, lines))
     print()
-    print(table(["", "", "times", "p50 ms", "p99 ms", "max ms"], recoveries))
+    print(table(["", "times", "p50 ms", "p99 ms", "max ms"], recoveries))
     save(options.json, {"machine": facts, "seed": options.seed, "figures": all_figures})
     return judge(goals)
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from huey import SqliteHuey
+from huey import SqliteHuey  # type: ignore[import-not-found]
 from sides.base import Setting
 
 setting = Setting.of_environ()
@@ -15,12 +15,12 @@ huey = SqliteHuey("bench", filename=str(setting.folder / "huey.db"), results=set
 marks = setting.marks()
 
 
-@huey.task()
+@huey.task()  # type: ignore[untyped-decorator]
 def mark(n: int) -> int:
     marks.mark(n)
     return n
 
 
-@huey.task()
+@huey.task()  # type: ignore[untyped-decorator]
 def gate(index: int, workers: int) -> bool:
     return marks.gate(index, workers)

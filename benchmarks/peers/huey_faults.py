@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from huey import SqliteHuey
+from huey import SqliteHuey  # type: ignore[import-not-found]
 
 from tests.faults import bodies
 from tests.faults.history import History
@@ -19,7 +19,7 @@ huey = SqliteHuey("faults", filename=os.environ["FAULTS_DATABASE"], fsync=True)
 history = History(Path(os.environ["FAULTS_FOLDER"]) / "history.jsonl")
 
 
-@huey.task()
+@huey.task()  # type: ignore[untyped-decorator]
 def work(id: str, seconds: float) -> str:
     return bodies.work(history, id, seconds)
 

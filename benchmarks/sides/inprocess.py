@@ -21,6 +21,8 @@ def cpu() -> float:
 def main(pool: str, results: bool, tasks: int) -> None:
     """Fill the queue, run the worker, and print one JSON line."""
     app = Umbel("bench", broker="memory://bench", backend="memory://bench")
+    backend = app.backend
+    assert backend is not None
     counts = bytearray(tasks)
     moments: list[tuple[float, float]] = []
     last = threading.Event()
@@ -45,12 +47,12 @@ def main(pool: str, results: bool, tasks: int) -> None:
         if not last.wait(120):
             raise SystemExit(f"{counts.count(0)} of {tasks} tasks did not run")
         if results:
-            while len(app.backend.fetch(ids[-500:])) < min(500, tasks):
+            while len(backend.fetch(ids[-500:])) < min(500, tasks):
                 time.sleep(0.0005)
         while 0 in counts[-500:]:
             time.sleep(0.0005)
         moments.append((time.perf_counter(), cpu()))
-        if results and len(app.backend.fetch(ids)) < tasks:
+        if results and len(backend.fetch(ids)) < tasks:
             raise SystemExit("results are missing")
     if counts != b"\x01" * tasks:
         raise SystemExit(f"{counts.count(0)} tasks did not run, {tasks - counts.count(0) - counts.count(1)} ran again")

@@ -28,7 +28,10 @@ class UmbelSide(Side):
         return handle.get(timeout=timeout)
 
     def values(self, handles: Sequence[Any]) -> list[Any]:
-        stored = app.backend.fetch([handle.id for handle in handles])
+        backend = app.backend
+        if backend is None:
+            return [MISSING] * len(handles)
+        stored = backend.fetch([handle.id for handle in handles])
         return [
             handle.result if handle.id in stored and stored[handle.id].state == "SUCCESS" else MISSING
             for handle in handles

@@ -66,7 +66,7 @@ def environ(folder: Path, database: Path, **more: str) -> dict[str, str]:
     """What worker and sender are told."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("UMBEL_")}
     env |= {"FAULTS_FOLDER": str(folder), "FAULTS_DATABASE": str(database)}
-    path = os.pathsep.join(filter(None, (str(ROOT), more.pop("PYTHONPATH", ""))))
+    path = os.pathsep.join(filter(None, (str(ROOT), str(ROOT / "core" / "src"), more.pop("PYTHONPATH", ""))))
     return env | more | {"PYTHONPATH": path}
 
 
