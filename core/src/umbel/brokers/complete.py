@@ -4,30 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from umbel.brokers.binding import BindingBroker
-from umbel.brokers.bodies import BodyStore, body_store
-from umbel.brokers.delaying import STORE_QUEUE, DelayingBroker
-from umbel.brokers.leasing import LeasingBroker
-from umbel.brokers.offloading import TTL, OffloadingBroker
-from umbel.brokers.sorting import SortingBroker
 from umbel.exceptions import ImproperlyConfigured
 
 if TYPE_CHECKING:
+    from umbel.brokers.bodies import BodyStore
     from umbel.clock import Clock
     from umbel.spec import Broker
 
 PRIORITIES = 10
 """Levels that Celery's API promises."""
+ENORMOUS = 512 * 1024 * 1024
+"""Bytes. A broker that takes bodies this large is left to refuse larger ones itself."""
+
+# Wrappers are imported by those who need them: together they take as long as a tenth of a worker's start.
 
 
 def complete(
     broker: Broker,
     *,
     delay_store: Broker | None = None,
-    delay_queue: str = STORE_QUEUE,
+    delay_queue: str | None = None,
     offload: str | BodyStore | None = None,
     offload_threshold: int | None = None,
-    offload_ttl: float = TTL,
+    offload_ttl: float | None = None,
     clock: Clock | None = None,
 ) -> Broker:
     """The broker, wrapped in what it lacks; itself, if it lacks nothing. ImproperlyConfigured: that cannot be added.
@@ -48,15 +47,28 @@ def complete(
     # From the inside out: what is not due is sent on before it is sorted, only what is handed out is loaded, and
     # whatever is published has its queue before it is offloaded or delayed.
     if capabilities.held_by == "message":
+        from umbel.brokers.leasing import LeasingBroker  # noqa: PLC0415 - see above
+
         broker = LeasingBroker(broker, clock=clock)
     if capabilities.max_delay != float("inf"):
-        broker = DelayingBroker(broker, delay_store=delay_store, store_queue=delay_queue, clock=clock)
+        from umbel.brokers.delaying import STORE_QUEUE, DelayingBroker  # noqa: PLC0415 - see above
+
+        queue = delay_queue or STORE_QUEUE
+        broker = DelayingBroker(broker, delay_store=delay_store, store_queue=queue, clock=clock)
     if capabilities.priorities < PRIORITIES:
+        from umbel.brokers.sorting import SortingBroker  # noqa: PLC0415 - see above
+
         broker = SortingBroker(broker, clock=clock)
-    if capabilities.max_body is not None or offload is not None:
+    if offload is not None or (capabilities.max_body is not None and capabilities.max_body < ENORMOUS):
+        from umbel.brokers.bodies import body_store  # noqa: PLC0415 - see above
+        from umbel.brokers.offloading import TTL, OffloadingBroker  # noqa: PLC0415 - see above
+
         store = body_store(offload) if isinstance(offload, str) else offload
-        broker = OffloadingBroker(broker, store, threshold=offload_threshold, ttl=offload_ttl, clock=clock)
+        ttl = TTL if offload_ttl is None else offload_ttl
+        broker = OffloadingBroker(broker, store, threshold=offload_threshold, ttl=ttl, clock=clock)
     if not capabilities.exchanges:
+        from umbel.brokers.binding import BindingBroker  # noqa: PLC0415 - see above
+
         broker = BindingBroker(broker)
     return broker
 

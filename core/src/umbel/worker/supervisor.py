@@ -95,8 +95,7 @@ class Supervisor:
         """Work until told to stop; the exit code."""
         set_title(f"umbel: worker {self.options.hostname}")
         signals.worker_init.send(sender=self)
-        # What exists now is never freed by a child: its pages stay shared.
-        gc.collect()
+        # What exists now is never freed by a child: its pages stay shared. (To collect first costs more than it frees.)
         gc.freeze()
         self._selector = selectors.DefaultSelector()
         self._signals = SignalStream(
