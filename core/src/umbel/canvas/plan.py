@@ -69,6 +69,8 @@ def plan(
     if options:
         compiler.apply(seq, options)
     result = handle(seq, app)
+    if isinstance(seq[0], Fork) and len(result) == 1 and isinstance(result[0], GroupResult):
+        result = result[0]  # as in Celery: the handle of a group of nothing but a chain that ends in a group
     emitter = _Emitter(app, root_id, parent_id)
     emitter.emit(seq)
     return Plan(emitter.calls, result)
@@ -98,8 +100,6 @@ def _handle(node: Node, app: AppLike, parent: ResultBase | None) -> ResultBase:
     group = GroupResult(node.id, [handle(member, app) for member in node.members], parent=parent, app=app)
     if isinstance(node, Gather):
         return _handle(node.body, app, group)
-    if len(group) == 1 and isinstance(group[0], GroupResult):
-        return group[0]  # as in Celery: a group of nothing but a chain that ends in a group
     return group
 
 

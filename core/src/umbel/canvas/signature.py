@@ -293,7 +293,8 @@ class Signature(dict[str, Any]):
     __ior__ = __or__  # a dictionary's own would mix the two up
 
     def __ror__(self, other: Any) -> Any:
-        return NotImplemented
+        # Declining would leave it to the dictionary on the left, which would mix the two up.
+        raise TypeError(f"a {type(other).__name__} cannot be followed by a task; is it a signature? (task.s(...))")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return signature, (dict(self),)

@@ -151,6 +151,9 @@ def on_joined(app: AppLike, join: Join, values: dict[str, bytes], error: BaseExc
     body = _noting(_body(join.chord), [barrier, claim_name(barrier)])
     ids = Derived(id_of(body) or barrier, "body")
     _child(app, steps, join.request, body, [member.value for member in members], ids, trail=False)
+    for call in steps.calls:
+        # A duplicate of a member can send it again, and overtake it: for a body one look at the store is worth it.
+        call.resent = True
     return steps
 
 
