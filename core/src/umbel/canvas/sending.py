@@ -11,12 +11,11 @@ from umbel.current import current_request
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from umbel.canvas.signature import Signature
     from umbel.message.context import Context
 
 
 def apply_async(
-    sig: Signature, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None, options: dict[str, Any]
+    sig: Any, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None, options: dict[str, Any]
 ) -> Any:
     """Send a signature of any kind; its handle. Run here and now where `task_always_eager` is set."""
     if args is not None and not isinstance(args, (list, tuple)):

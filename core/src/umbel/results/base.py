@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from umbel.results.applike import AppLike
-    from umbel.results.result import AsyncResult
     from umbel.results.watches import ThreadWatch
     from umbel.spec import Result
 
@@ -33,8 +32,8 @@ class ResultBase(AsTuple):
         if kind is not None:
             ResultBase.kinds[kind] = cls
 
-    def leaves(self) -> Iterator[AsyncResult[Any]]:
-        """The tasks' handles, in order."""
+    def leaves(self) -> Iterator[Any]:
+        """The handles of tasks (`AsyncResult`), in order."""
         raise NotImplementedError
 
     def value(self, propagate: bool, callback: Callable[[str, Any], Any] | None) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import asyncio
@@ -12,8 +12,23 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from umbel.results.waiter import Waiter
     from umbel.spec import Result
+
+
+class Feeder(Protocol):
+    """The waiter, as a watch sees it."""
+
+    def unsubscribe(self, watch: Watch) -> None:
+        """Forget a watch."""
+
+    def drive(self, watch: ThreadWatch, timeout: float | None) -> None:
+        """Return when there is news for `watch`, or after `timeout` seconds."""
+
+    def post(self, watch: LoopWatch | CallbackWatch, result: Result) -> None:
+        """Note what has to be delivered once the lock is free."""
+
+    def check_open(self) -> None:
+        """BackendError once closed."""
 
 
 class Watch:
@@ -21,7 +36,7 @@ class Watch:
 
     __slots__ = ("ids", "news", "waiter")
 
-    def __init__(self, waiter: Waiter, ids: set[str]) -> None:
+    def __init__(self, waiter: Feeder, ids: set[str]) -> None:
         self.waiter = waiter
         self.ids = ids
         """Those of which the final state has not come yet; the waiter's to change."""
@@ -50,7 +65,7 @@ class ThreadWatch(Watch):
 
     __slots__ = ("_bell",)
 
-    def __init__(self, waiter: Waiter, ids: set[str]) -> None:
+    def __init__(self, waiter: Feeder, ids: set[str]) -> None:
         super().__init__(waiter, ids)
         # A bare lock, taken while nothing rings, is the cheapest thing that a thread can wait for with a deadline.
         self._bell = threading.Lock()
@@ -81,7 +96,7 @@ class LoopWatch(Watch):
 
     __slots__ = ("_future", "loop")
 
-    def __init__(self, waiter: Waiter, ids: set[str], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, waiter: Feeder, ids: set[str], loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(waiter, ids)
         self.loop = loop
         self._future: asyncio.Future[None] | None = None
@@ -112,7 +127,7 @@ class CallbackWatch(Watch):
 
     __slots__ = ("callback",)
 
-    def __init__(self, waiter: Waiter, ids: set[str], callback: Callable[[Result], Any]) -> None:
+    def __init__(self, waiter: Feeder, ids: set[str], callback: Callable[[Result], Any]) -> None:
         super().__init__(waiter, ids)
         self.callback = callback
 
