@@ -44,7 +44,6 @@ def test_a_setting_of_the_wrong_type_is_named_with_its_value() -> None:
     app = Umbel("bad", set_as_current=False)
     with pytest.raises(ImproperlyConfigured, match=r"(?s)result_expires.*soon"):
         app.conf.update(result_expires="soon")
-        app.conf.result_expires  # noqa: B018 - looked at, in case settings are checked when they are read
 
 
 def test_wrong_arguments_are_refused_at_the_call(app: Any) -> None:

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from umbel.message.context import Context
 
 
-def apply_async(
-    sig: Any, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None, options: dict[str, Any]
-) -> Any:
+def apply_async(sig: Any, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None, options: dict[str, Any]) -> Any:
     """Send a signature of any kind; its handle. Run here and now where `task_always_eager` is set."""
     if args is not None and not isinstance(args, (list, tuple)):
         raise TypeError(f"args must be a list or a tuple, not {type(args).__name__}")

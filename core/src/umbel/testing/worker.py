@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from umbel.worker.command import build_options
-
 from umbel.worker.embedded import Embedded
 
 if TYPE_CHECKING:
