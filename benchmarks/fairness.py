@@ -8,14 +8,13 @@ Blame: a task that kills its own process, among good ones. It goes to the dead l
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from environment import home, working_folder
-from support.faults import Rules, blame, check, idle_intervals, mixed, read, tell
+from support.faults import Log, Rules, blame, check, idle_intervals, keep, mixed, read, tell
 from support.figures import describe, judge, machine, number, quantile, save, table
 
 IDLE = 0.25
@@ -35,7 +34,12 @@ def fairness(options: argparse.Namespace) -> tuple[dict[str, Any], list[Any]]:
             seed=options.seed,
         )
         log = read(folder / "history.jsonl")
-        _keep(folder, options.keep, "fairness")
+        keep(folder, options.keep, "fairness")
+    return judged(log, least, options)
+
+
+def judged(log: Log, least: float, options: argparse.Namespace) -> tuple[dict[str, Any], list[Any]]:
+    """Figures and findings of a history; `least` is how long it takes if no child is ever idle."""
     findings = check(log, Rules(idle=IDLE, spawn=1.0, children=options.children, quiescent=True))
     story = tell(log)
     runs = story.all_executions()
@@ -64,7 +68,7 @@ def blamed(options: argparse.Namespace) -> tuple[dict[str, Any], list[Any]]:
         folder = Path(name)
         blame(folder, good=options.good, limit=options.limit, children=options.children)
         log = read(folder / "history.jsonl")
-        _keep(folder, options.keep, "blame")
+        keep(folder, options.keep, "blame")
     findings = check(log, Rules(delivery_limit=options.limit))
     story = tell(log)
     figures = {
@@ -75,11 +79,6 @@ def blamed(options: argparse.Namespace) -> tuple[dict[str, Any], list[Any]]:
         "dead": sorted(story.dead),
     }
     return figures, findings
-
-
-def _keep(folder: Path, keep: str | None, name: str) -> None:
-    if keep:
-        shutil.copytree(folder, Path(keep) / name, dirs_exist_ok=True)
 
 
 def main() -> int:

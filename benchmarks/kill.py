@@ -7,7 +7,6 @@ huey under the same harness, which shows that the harness sees losses where ther
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 import time
 from collections import Counter
@@ -15,13 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from environment import HERE, home, peers_python, peers_versions, working_folder
-from support.faults import Plan, Report, Rules, Run, Target, check, read, report
+from support.faults import Plan, Report, Rules, Run, Target, check, keep, read, report
 from support.figures import describe, judge, machine, number, save, table
 
 RECOVERY = 2.0
 """Seconds until what the kill of a whole worker interrupted runs again, with another worker started at once."""
 CHILD_RECOVERY = 1.0
 """The same where a child was killed."""
+TARGETS = {
+    "child": "a child",
+    "member": "any process but the supervisor",
+    "worker": "the whole worker",
+    "supervisor": "the supervisor alone",
+}
+"""What is killed, as the table says it."""
 
 
 def target_of(side: str) -> Target:
@@ -39,7 +45,7 @@ def target_of(side: str) -> Target:
     )
 
 
-def measure(side: str, plan: Plan, keep: str | None) -> tuple[Report, list[Any], float]:
+def measure(side: str, plan: Plan, place: str | None) -> tuple[Report, list[Any], float]:
     """One run: its figures, its findings, how long it took."""
     begun = time.monotonic()
     with working_folder() as name:
@@ -48,8 +54,7 @@ def measure(side: str, plan: Plan, keep: str | None) -> tuple[Report, list[Any],
             with Run(folder, plan, target_of(side)) as run:
                 run.go()
         finally:
-            if keep:
-                shutil.copytree(folder, Path(keep) / side, dirs_exist_ok=True)
+            keep(folder, place, side)
         log = read(folder / "history.jsonl")
         ours = side == "umbel"
         rules = Rules(recovery=RECOVERY, child_recovery=CHILD_RECOVERY, quiescent=True, results=True)
@@ -60,7 +65,7 @@ def measure(side: str, plan: Plan, keep: str | None) -> tuple[Report, list[Any],
 def rows(side: str, figures: Report) -> list[list[str]]:
     """The lines of the table."""
     lines = []
-    for kind, label in (("child", "a child"), ("worker", "the whole worker"), ("supervisor", "the supervisor alone")):
+    for kind, label in TARGETS.items():
         for more, remark in (("", ""), ("+", ", killed again meanwhile")):
             times = figures.recovery.get(kind + more)
             if times:
@@ -76,6 +81,7 @@ def main() -> int:
     """Kill, print what came of it and the goals."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--children-killed", type=int, default=1000)
+    parser.add_argument("--members-killed", type=int, default=100, help="any process but the supervisor")
     parser.add_argument("--workers-killed", type=int, default=100)
     parser.add_argument("--quiet-kills", type=int, default=20, help="with nothing else in the queue")
     parser.add_argument("--concurrency", type=int, default=2)
@@ -94,6 +100,7 @@ def main() -> int:
     for side, share in sides:
         plan = Plan(
             child_kills=options.children_killed // share,
+            member_kills=options.members_killed if side == "umbel" else 0,
             worker_kills=options.workers_killed // share,
             worker_kinds=("worker", "supervisor") if side == "umbel" else ("worker",),  # huey's children outlive theirs
             quiet_kills=options.quiet_kills if side == "umbel" else 0,
@@ -115,7 +122,7 @@ def main() -> int:
         if side == "umbel":
             goals["no task lost"] = (f"{figures.lost} in {figures.kills} kills", figures.lost == 0)
             for bound, what, kinds in (
-                (CHILD_RECOVERY, "a child", ("child",)),
+                (CHILD_RECOVERY, "a child", ("child", "member")),
                 (RECOVERY, "a whole worker", ("worker", "supervisor")),
             ):
                 slowest = max(

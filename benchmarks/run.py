@@ -17,7 +17,7 @@ QUICK = {
     "memory": ["--tasks", "2000", "--repeat", "2"],
     "sqlite": ["--tasks", "1000", "--samples", "30", "--repeat", "1", "--modes", "full", "--workers", "1"],
     "fairness": ["--scale", "0.05", "--long", "1", "--good", "200"],
-    "kill": ["--children-killed", "20", "--workers-killed", "4", "--quiet-kills", "3"],
+    "kill": ["--children-killed", "20", "--members-killed", "5", "--workers-killed", "4", "--quiet-kills", "3"],
 }
 """The benchmarks in the order in which they run, and the options of a small run of each."""
 

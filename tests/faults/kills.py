@@ -45,6 +45,9 @@ class Plan:
     """How much is to be killed, and under which load."""
 
     child_kills: int = 20
+    """Of a child that runs a task."""
+    member_kills: int = 0
+    """Of any process below the supervisor: one that helps, or a child that is only starting."""
     worker_kills: int = 3
     """Of these kinds in turns:"""
     worker_kinds: tuple[str, ...] = ("worker", "supervisor")
@@ -103,7 +106,7 @@ class Run:
 
     def go(self) -> None:
         """Do all of the plan; what it has come to is in the history."""
-        kinds = ["child"] * self.plan.child_kills
+        kinds = ["child"] * self.plan.child_kills + ["member"] * self.plan.member_kills
         kinds += [self.plan.worker_kinds[n % len(self.plan.worker_kinds)] for n in range(self.plan.worker_kills)]
         self._dice.shuffle(kinds)
         self._load(self.plan.backlog)
@@ -113,7 +116,7 @@ class Run:
             self._work_for(self._dice.uniform(*self.plan.pause))
             self._kill(kind)
             self._until_more(f"nothing ran after the kill of a {kind}")
-            if kind != "child" and self._dice.random() >= self.plan.in_a_row:
+            if kind in self.plan.worker_kinds and self._dice.random() >= self.plan.in_a_row:
                 self._work_for(RECOVERY, until=lambda: not self._cut)
         self._drain()
         for number in range(self.plan.quiet_kills):
@@ -181,11 +184,14 @@ class Run:
             self._until(lambda: any(pid in everything for pid in self._busy()), "no child runs a task")
             pids = [self._dice.choice(sorted(pid for pid in self._busy() if pid in everything))]
             victims = pids
+        elif kind == "member":
+            self._until(lambda: len(self.worker.pids()) > 1, "the supervisor is alone")
+            victims = pids = [self._dice.choice(self.worker.pids()[1:])]
         else:
             pids, victims = everything, everything if kind == "worker" else everything[:1]
         self.history.write("fault", name, kind="kill", target=kind, phase="begin", pids=pids)
         kill(victims)
-        if kind != "child":
+        if kind in self.plan.worker_kinds:
             self.worker.ended()
         left = survivors(pids, self.target.die_within)
         self.history.write("fault", name, phase="end", survivors=left)
@@ -193,7 +199,7 @@ class Run:
         self._read()
         self._cut = {id for pid, id in self._running.values() if pid in pids}
         self._running = {token: (pid, id) for token, (pid, id) in self._running.items() if pid not in pids}
-        if kind != "child":
+        if kind in self.plan.worker_kinds:
             self._until_reaped()
             self.worker.start()
         if self.plan.progress:

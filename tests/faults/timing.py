@@ -73,8 +73,8 @@ def recoveries(story: Story) -> list[Recovery]:
 
 
 def is_child(fault: Fault) -> bool:
-    """Whether it killed a child whose supervisor lived on."""
-    return bool(fault.data.get("target") == "child")
+    """Whether it killed a process whose supervisor lived on."""
+    return fault.data.get("target") in {"child", "member"}
 
 
 def _recovery(story: Story, bound: float, child_bound: float) -> Iterator[Finding]:
