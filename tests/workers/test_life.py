@@ -35,6 +35,11 @@ TASKS = """
             os.kill(os.getpid(), 9)
         return name
 
+    @app.task(reject_on_worker_lost=False)
+    def die_for_good():
+        mark("die for good")
+        os.kill(os.getpid(), 9)
+
     @app.task
     def poison():
         mark("poison")
@@ -73,6 +78,14 @@ def test_a_killed_child_is_replaced_and_its_task_is_back_within_a_second(running
     assert first != second
     assert again - died < 1.5
     until(lambda: len(children_running(worker)) == 3, "agent and two children run")
+
+
+def test_a_task_that_asks_for_it_fails_with_its_process(running: Project) -> None:
+    running.worker("-c", "1")
+    with pytest.raises(Exception, match="died"):
+        running.task("die_for_good").delay().get(timeout=30)
+    assert running.task("add").delay(1, 1).get(timeout=30) == 2
+    assert running.texts() == ["die for good"]
 
 
 def test_siblings_of_a_killed_child_are_untouched(running: Project) -> None:

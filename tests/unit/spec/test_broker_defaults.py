@@ -123,6 +123,13 @@ def test_a_copy_that_could_not_be_published_keeps_the_delivery_held(consumer: Sm
     assert len(consumer.held) == 2
 
 
+def test_a_message_whose_headers_are_no_mapping_can_be_buried_too() -> None:
+    odd = Message(queue="q", body=b"x", id="1", headers=["no", "mapping"])  # type: ignore[arg-type]
+    dead = buried(Delivery(message=odd, receipt=None), "headers", 1.0)
+    assert dead.headers["umbel-headers"] == ["no", "mapping"]
+    assert dead.headers["umbel-death"]["reason"] == "headers"
+
+
 def test_a_buried_message_tells_where_when_and_at_which_attempt_it_died() -> None:
     sent = message()
     dead = buried(Delivery(message=sent, receipt=None, attempt=3), "too deep", 1_700_000_000.0)

@@ -86,7 +86,7 @@ _TASK = (
     ),
     _S("task_queue_max_priority", COUNT, None, "x-max-priority of queues that set none."),
     _S("task_queues", ANYTHING, None, "The queues: a list of Queue objects, or a dictionary by name."),
-    _S("task_reject_on_worker_lost", BOOLEAN, None, "A task whose process died is run again anyway.", effect=False),
+    _S("task_reject_on_worker_lost", BOOLEAN, None, "False: a task whose process died is failed, not run again."),
     _S("task_remote_tracebacks", BOOLEAN, False, "The traceback is in result.traceback either way.", effect=False),
     _S("task_repr_maxlevels", COUNT, 3, "How deep the arguments are shown that go with a message for monitors."),
     _S("task_retry_on_worker_lost", BOOLEAN, False, "Retry a task whose process died.", effect=False),

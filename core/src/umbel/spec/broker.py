@@ -160,7 +160,9 @@ def buried(delivery: Delivery, reason: str, at: float) -> Message:
     """The message as its dead-letter queue keeps it: bytes and headers intact, and the reason beside them."""
     message = delivery.message
     death = {"reason": reason, "queue": message.queue, "at": at, "attempt": delivery.attempt}
-    headers = {**message.headers, DEATH: death}
+    # What a stranger has sent may have headers that are no mapping: that may be just why it dies.
+    kept = message.headers if isinstance(message.headers, dict) else {"umbel-headers": message.headers}
+    headers = {**kept, DEATH: death}
     return replace(message, queue=f"{message.queue}.dead", headers=headers, eta=None, exchange="", routing_key="")
 
 

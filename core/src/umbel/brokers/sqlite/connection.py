@@ -100,7 +100,10 @@ def _set_up(connection: sqlite3.Connection, path: str) -> None:
     if not connection.execute("PRAGMA page_count").fetchone()[0]:
         # Before the first table exists, or it has no effect.
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    # In one transaction: somebody else may be making the tables at this moment.
+    connection.execute("BEGIN")
     current = schema.check(connection, path)
+    connection.execute("COMMIT")
     mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
         raise StorageError(f"{path}: this file system cannot do write-ahead logging; name a file elsewhere", fatal=True)

@@ -194,9 +194,6 @@ class SqliteConsumer(Consumer):
         if batches and len(names) > 1:
             # Whose turn it was goes last, so that a queue which is never empty does not starve the others.
             names.append(names.pop(0))
-        if self._full and self.access.host.board.waiting():
-            # Who rang may have rung us alone.
-            self.access.ring(CONSUMER, marks(names), 1)
         self._doubt = False
         return deliveries
 

@@ -114,6 +114,8 @@ class Seat:
 
         try:
             ring_for(access, access.write(work, durable=False))
+            # Who rang for new messages may have rung us alone.
+            access.ring(self._kind, self._names, 1)
         except (BrokerError, BackendError):
             pass  # the lock that is dropped next says it all: others give back what it held
         finally:
