@@ -260,3 +260,13 @@ def test_what_is_local_to_the_call_does_not_travel(app: Harness) -> None:
     (call,) = plan(sig, app=app, producer=object()).calls
     assert call.options == {}
     json.dumps(call.chain)
+
+
+def test_what_follows_a_whole_chain_comes_after_its_own_rest(app: Harness) -> None:
+    after = {**t("after"), "options": {"task_id": "x"}}
+    (call,) = plan(chain.of([t("a"), t("b")]), app=app, chain=[after]).calls
+    assert [sig["task"] for sig in call.chain or ()] == ["after", "b"]
+    (alone,) = plan(t("a"), app=app, chain=[after]).calls
+    assert alone.chain == [after]
+    (first, second) = plan(group([t("a"), t("b")]), app=app, chain=[after]).calls
+    assert first.chord["options"]["task_id"] == second.chord["options"]["task_id"] == "x"

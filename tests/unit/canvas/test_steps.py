@@ -340,3 +340,26 @@ def test_arrivals_are_plain_bytes(app: Harness) -> None:
         member="0",
         value=b'-application/json\nme\n{"exc_type": "ValueError", "exc_message": ["no"], "exc_module": "builtins"}',
     )
+
+
+def test_a_chord_that_celery_froze_is_run_and_fails_as_a_whole(app: Harness, add: Any) -> None:
+    # Celery's own layout: the header is a group, and its members carry the body already.
+    frozen = {**app.tasks["total"].s(), "options": {"task_id": "body", "reply_to": "celery's"}}
+    members = [
+        {**add.s(number), "options": {"task_id": f"m{number}", "chord": frozen, "group_index": number}}
+        for number in range(2)
+    ]
+    header = {"task": "celery.group", "args": [], "kwargs": {"tasks": members}, "subtask_type": "group",
+              "options": {"task_id": "g", "chord": frozen, "root_id": None, "parent_id": None}, "immutable": False}  # fmt: skip
+    step = {"task": "celery.chord", "args": [], "kwargs": {"kwargs": {}, "header": header, "body": frozen},
+            "options": {"task_id": "g"}, "subtask_type": "chord", "immutable": False}  # fmt: skip
+    request = request_of(chain=[step])
+    calls = on_success(app, request, 5).calls
+    assert [(call.id, call.group_id, call.group_index, call.args) for call in calls] == [
+        ("m0", "g", 0, (5, 0)),
+        ("m1", "g", 1, (5, 1)),
+    ]
+    assert calls[0].chord["options"] == {"task_id": "body", "reply_to": "celery's", "chord_size": 2}
+    steps = on_failure(app, request, ValueError("no"), FAILURE, None)
+    assert [result.id for result in steps.results] == ["m0", "m1", "body"]
+    assert steps.joins == [], "nobody has to arrive at a barrier whose body has failed already"
