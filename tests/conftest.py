@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.servers import SERVERS, Choice, choose
+from umbel import current
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 FIRST = ("architecture", "unit", "typing", "docs")
@@ -68,6 +70,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section("servers")
     for line in config.stash[CHOICE].report():
         terminalreporter.write_line(line)
+
+
+@pytest.fixture(autouse=True)
+def _no_app_of_others(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test has the current app, or the default one, of a test before it."""
+    monkeypatch.setattr(current, "_default", [])
+    token = current.current_app.set(None)
+    yield
+    current.current_app.reset(token)
 
 
 @pytest.fixture(autouse=True)
