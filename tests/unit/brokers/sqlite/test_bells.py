@@ -152,7 +152,7 @@ def test_closing_wakes_a_blocked_receive(who: str, live: SqliteBroker) -> None:
     begin = time.monotonic()
     (consumer if who == "consumer" else live).close()
     assert blocked.wait() == []
-    assert time.monotonic() - begin < 0.4
+    assert time.monotonic() - begin < 0.5
 
 
 def test_a_blocked_receive_wakes_when_a_delay_ends(live: SqliteBroker) -> None:
@@ -198,7 +198,7 @@ def test_a_blocked_receive_gets_what_comes_back(way: str, live: SqliteBroker) ->
         case "dead letter":
             holder.dead_letter(held, "no")
     assert bodies(blocked.wait()) == ["1"]
-    assert time.monotonic() - begin < 0.4, "it was woken, rather than that it looked"
+    assert time.monotonic() - begin < 0.5, "it was woken, rather than that it looked"
 
 
 def test_a_receive_that_waits_for_room_goes_on_when_something_is_settled(live: SqliteBroker) -> None:
@@ -210,7 +210,7 @@ def test_a_receive_that_waits_for_room_goes_on_when_something_is_settled(live: S
     begin = time.monotonic()
     consumer.ack(held)
     assert bodies(blocked.wait()) == ["2"]
-    assert time.monotonic() - begin < 0.4
+    assert time.monotonic() - begin < 0.5
 
 
 def test_a_wait_for_ever_is_possible(live: SqliteBroker) -> None:
@@ -229,6 +229,19 @@ def test_who_takes_one_of_many_wakes_the_next(live: SqliteBroker) -> None:
     live.publish([message(str(n)) for n in range(4)])
     assert sorted(body for one in blocked for body in bodies(one.wait())) == ["0", "1", "2", "3"]
     assert time.monotonic() - begin < 0.5
+
+
+def test_who_leaves_passes_on_what_was_rung_for(live: SqliteBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("umbel.brokers.sqlite.reaper.ROUND", (30.0, 30.0))
+    monkeypatch.setattr("umbel.brokers.sqlite.consumer.RECHECK", 30.0)
+    leaver, other = consume(live, owner="leaver"), consume(live, owner="other")
+    assert other.receive(1, 0) == []
+    leaver._seat.bell.arm()  # as if it waited
+    blocked = Background(lambda: other.receive(1, 20))
+    until(lambda: live.access.host.board._map[:SLOTS].count(2) == 2)
+    live.publish([message("1")])
+    leaver.close()
+    assert bodies(blocked.wait()) == ["1"]
 
 
 def test_no_wake_up_is_lost_however_the_moments_fall(live: SqliteBroker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,9 +313,9 @@ def test_another_process_is_woken_within_milliseconds(path: Path, live: SqliteBr
 
 def test_an_idle_consumer_takes_no_processor_time(path: Path, live: SqliteBroker) -> None:
     with echo(path) as child:
-        time.sleep(0.3)
+        time.sleep(0.2)
         before, begin = cpu_seconds(child.pid), time.monotonic()
-        time.sleep(2.5)
+        time.sleep(1.8)
         used = (cpu_seconds(child.pid) - before) / (time.monotonic() - begin)
         print(f"an idle consumer: {used:.2%} of a processor")
         assert used <= 0.01

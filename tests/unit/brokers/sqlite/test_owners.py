@@ -94,7 +94,7 @@ def ready(connection: sqlite3.Connection) -> int:
 def test_a_living_process_keeps_what_it_holds(path: Path, live: SqliteBroker) -> None:
     live.publish([message("1")])
     with holder(path, 1) as keeper:
-        assert consume(live, owner="other").receive(1, 2.5) == []
+        assert consume(live, owner="other").receive(1, 1.8) == []
         keeper.tell()
         assert keeper.wait() == 0
 
@@ -121,7 +121,7 @@ def test_releasing_a_dead_owner_is_at_once_and_charges_the_started(path: Path, l
         found += receive_all(consumer)
         assert {delivery.message.id: delivery.attempt for delivery in found} == {"0": 1, "1": 2, "2": 1}
         # And nobody charges them later on.
-        assert consumer.receive(1, 2) == []
+        assert consumer.receive(1, 1.6) == []
         assert live.access.read(lambda c: c.execute("SELECT name FROM owner").fetchall()) == [("other",)]
 
 
@@ -192,7 +192,7 @@ def test_two_processes_never_get_the_same_message(path: Path, live: SqliteBroker
     def work(say: Callable[[object], None], hear: Callable[[], str]) -> None:
         broker = SqliteBroker(path)
         consumer = consume(broker, owner=str(os.getpid()), prefetch=50)
-        while batch := consumer.receive(20, 1.0):
+        while batch := consumer.receive(20, 0.5):
             consumer.ack(batch)
             say(" ".join(bodies(batch)))
         broker.close()

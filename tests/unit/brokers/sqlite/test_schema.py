@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -111,15 +112,17 @@ def test_a_new_file_has_what_the_schema_says(path: Path) -> None:
 
 def test_many_processes_may_make_the_file_at_the_same_moment(path: Path) -> None:
     def work(say: Callable[[object], None], hear: Callable[[], str]) -> None:
-        hear()
+        begin = float(hear())
+        while time.time() < begin:
+            pass
         broker = SqliteBroker(path)
         broker.publish([message("1"), message("2")])
         broker.close()
 
-    for _ in range(5):
+    for _ in range(15):
         children = [Child(work) for _ in range(4)]
         for child in children:
-            child.tell()
+            child.tell(time.time() + 0.005)
         for child in children:
             assert child.wait() == 0
             child.close()
