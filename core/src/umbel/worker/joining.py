@@ -33,7 +33,7 @@ class Joining:
         Safe to repeat: an arrival twice is one, and the children's ids are the same each time.
         """
         for outcome in outcomes:
-            outcome.joined, outcome.joined_results = [], []
+            outcome.joined, outcome.joined_results = (), ()
         waiting = [(join, outcome) for outcome in outcomes for join in outcome.joins]
         while waiting:
             backend = self._app.backend
@@ -58,6 +58,6 @@ class Joining:
             logger.exception("the body of chord %s cannot be sent", join.arrival.barrier)
             steps = on_joined(self._app, join, {}, exc)
             messages = self._app.encode(steps.calls) if steps.calls else []
-        outcome.joined += messages
-        outcome.joined_results += steps.results
+        outcome.joined = [*outcome.joined, *messages]
+        outcome.joined_results = [*outcome.joined_results, *steps.results]
         return steps.joins

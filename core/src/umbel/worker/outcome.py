@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from umbel.canvas.steps import Join
     from umbel.message.context import Context
     from umbel.spec import Delivery, Message, Result
@@ -34,15 +36,15 @@ class Outcome:
     """None where the message could not be decoded."""
     action: Literal["ack", "requeue", "dead"] = "ack"
     result: Result | None = None
-    further: list[Result] = field(default_factory=list)
+    further: Sequence[Result] = ()
     """Results of other tasks that follow from this one: the rest of a failed chain."""
-    joins: list[Join] = field(default_factory=list)
-    messages: list[Message] = field(default_factory=list)
+    joins: Sequence[Join] = ()
+    messages: Sequence[Message] = ()
     """The children, encoded."""
-    joined: list[Message] = field(default_factory=list)
+    joined: Sequence[Message] = ()
     """The bodies of the chords that this one has completed, made anew by each try to settle."""
-    joined_results: list[Result] = field(default_factory=list)
-    forget: list[str] = field(default_factory=list)
+    joined_results: Sequence[Result] = ()
+    forget: Sequence[str] = ()
     """Barriers that are done with."""
     delay: float = 0.0
     charge: bool = True

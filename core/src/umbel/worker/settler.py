@@ -238,7 +238,7 @@ class Settler:
                 gone = {id(delivery) for delivery in lost}
                 for outcome in outcomes:
                     if id(outcome.delivery) in gone:
-                        outcome.joins, outcome.messages, outcome.further = [], [], []  # of a stale worker: nothing
+                        outcome.joins, outcome.messages, outcome.further = (), (), ()  # of a stale worker: nothing
                 outcomes = [outcome for outcome in outcomes if outcome.joins]
         self._joining.join(outcomes)
 
