@@ -350,7 +350,8 @@ def test_a_chord_that_celery_froze_is_run_and_fails_as_a_whole(app: Harness, add
         for number in range(2)
     ]
     header = {"task": "celery.group", "args": [], "kwargs": {"tasks": members}, "subtask_type": "group",
-              "options": {"task_id": "g", "chord": frozen, "root_id": None, "parent_id": None}, "immutable": False}  # fmt: skip
+              "options": {"task_id": "g", "chord": frozen, "root_id": None, "parent_id": None},
+              "immutable": False}  # fmt: skip
     step = {"task": "celery.chord", "args": [], "kwargs": {"kwargs": {}, "header": header, "body": frozen},
             "options": {"task_id": "g"}, "subtask_type": "chord", "immutable": False}  # fmt: skip
     request = request_of(chain=[step])
