@@ -121,7 +121,7 @@ _WORKER = (
     _S("worker_max_memory_per_child", POSITIVE, None, "KiB of memory beyond which a child is replaced."),
     _S("worker_max_tasks_per_child", POSITIVE, None, "Tasks after which a child is replaced."),
     _S("worker_pool", TEXT, "prefork", "prefork, threads or solo."),
-    _S("worker_prefetch", POSITIVE, 200, "The most tasks that one child holds; it fetches by time, not by number."),
+    _S("worker_prefetch", POSITIVE, 500, "The most tasks that one child holds; it fetches by time, not by number."),
     _S("worker_redirect_stdouts", BOOLEAN, True, "What tasks print goes to the log.", ("CELERY_REDIRECT_STDOUTS",)),
     _S("worker_redirect_stdouts_level", TEXT, "WARNING", "The level for that.", ("CELERY_REDIRECT_STDOUTS_LEVEL",)),
     _S("worker_send_task_events", BOOLEAN, False, "Send task events.", ("CELERY_SEND_EVENTS",), effect=False),

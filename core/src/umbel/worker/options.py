@@ -23,7 +23,7 @@ class WorkerOptions:
     """prefork, threads or solo."""
     concurrency: int = 1
     """Children (prefork) or threads."""
-    prefetch: int = 200
+    prefetch: int = 500
     """The most deliveries that one child holds."""
     horizon: float = HORIZON
     soft_time_limit: float | None = None

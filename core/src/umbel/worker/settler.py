@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("umbel.worker.settler")
 
-FULL = 100
+FULL = 250
 """Outcomes that make a batch which does not wait for company."""
 PATIENCE = 5.0
 """The most seconds between two tries to settle."""
@@ -123,7 +123,7 @@ class Settler:
     def _taken(self) -> list[Outcome]:
         batch: list[Outcome] = []
         done = self._done
-        while done and len(batch) < 4 * FULL:
+        while done and len(batch) < 2 * FULL:
             batch.append(done.popleft())
         return batch
 
