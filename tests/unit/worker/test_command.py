@@ -41,7 +41,7 @@ def test_without_a_word_the_defaults_of_the_settings_count() -> None:
     assert options.hostname.startswith("celery@")
     assert (options.pool, options.concurrency, options.queues) == ("prefork", usable_cpus(), ("celery",))
     assert (options.time_limit, options.soft_time_limit) == (None, None)
-    assert (options.delivery_limit, options.grace, options.prefetch) == (3, 25.0, 200)
+    assert (options.delivery_limit, options.grace, options.prefetch) == (3, 25.0, 500)
     assert options.rates is None
 
 
