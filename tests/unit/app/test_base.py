@@ -62,7 +62,7 @@ def test_a_closed_app_is_not_current_any_more() -> None:
 def test_without_any_app_the_current_one_is_made() -> None:
     made = current_app._get_current_object()  # type: ignore[attr-defined]
     assert (made.main, current_app) == ("default", made)
-    assert current_app.conf.worker_prefetch == 200  # although there is no celeryconfig
+    assert current_app.conf.worker_prefetch == 500  # although there is no celeryconfig
 
 
 def test_the_proxy_of_the_current_app_behaves_as_the_app() -> None:
@@ -195,7 +195,7 @@ def test_without_utc_the_time_zone_is_the_machine_s(app: Umbel) -> None:
 
 def test_either_is_the_first_value_or_the_setting(app: Umbel) -> None:
     assert app.either("worker_prefetch", None, 5, 6) == 5
-    assert app.either("worker_prefetch", None) == 200
+    assert app.either("worker_prefetch", None) == 500
 
 
 def test_handles_belong_to_the_app(app: Umbel) -> None:

@@ -80,7 +80,7 @@ def test_another_source_replaces_the_first() -> None:
     before = conf.revision
     conf.read_from(lambda: {"task_default_queue": "second"})
     assert conf.revision != before
-    assert conf.worker_prefetch == 200
+    assert conf.worker_prefetch == 500
     assert conf.task_default_queue == "second"
 
 

@@ -127,7 +127,7 @@ def test_a_module_that_is_not_there_is_an_error_unless_silent() -> None:
     with pytest.raises(ImproperlyConfigured, match="no_such_settings"):
         app.conf.worker_prefetch  # noqa: B018
     app.config_from_object("no_such_settings", silent=True)
-    assert app.conf.worker_prefetch == 200
+    assert app.conf.worker_prefetch == 500
 
 
 def test_an_error_in_the_module_is_raised_as_it_is(folder: Path) -> None:
