@@ -271,6 +271,18 @@ def test_a_result_that_was_forgotten_does_not_hide_a_later_one(backend: SqliteBa
     assert states(watcher) == [("b", "SUCCESS")]
 
 
+@pytest.mark.parametrize("others", [0, 500])
+def test_what_came_since_an_id_was_added_is_told_state_by_state(
+    others: int, backend: SqliteBackend, watcher: Watcher
+) -> None:
+    watcher.add([str(n) for n in range(others)])
+    assert states(watcher) == []
+    watcher.add(["a"])
+    for one in ("STARTED", "PROGRESS", "SUCCESS"):
+        backend.store([result(one), result(one, id="unwatched")], ttl=60)
+    assert states(watcher) == [("a", "STARTED"), ("a", "PROGRESS"), ("a", "SUCCESS")]
+
+
 def test_more_changes_than_one_look_reads_all_come(backend: SqliteBackend, watcher: Watcher) -> None:
     ids = [str(n) for n in range(5000)]
     watcher.add([*ids[::2], "last"])

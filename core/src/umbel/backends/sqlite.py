@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 SLICE = 2000
 """Results that one transaction stores, and changes that one look of a watcher reads."""
+FEW = 128
+"""Ids that are looked up one by one; for more, a watcher reads all changes."""
 LOOK = 5.0
 """Seconds after which a watcher looks although nobody rang: a process may be killed between commit and ring."""
 
@@ -157,11 +159,14 @@ class SqliteWatcher(Watcher):
         news: list[tuple[int, Result]] = []
         if fresh:
             now = self._access.clock.now()
-            known = self._access.read(lambda connection: table.get(connection, fresh, now)).values()
-            news += sorted(known, key=_number)
+            news += self._access.read(lambda connection: table.get(connection, fresh, now)).values()
             with self._lock:
                 del self._fresh[: len(fresh)]
-        news += self._access.read(self._changes)
+        # It may be read more than once before it succeeds: only then we are further.
+        changes, self._last = self._access.read(self._changes)
+        news += changes
+        # By number: what was stored since an id was added comes as it came, though the last of it is known already.
+        news.sort(key=_number)
         told: list[Result] = []
         with self._lock:
             for seq, result in news:
@@ -170,25 +175,27 @@ class SqliteWatcher(Watcher):
                     told.append(result)
         return told
 
-    def _changes(self, connection: sqlite3.Connection) -> list[tuple[int, Result]]:
-        newest = table.newest(connection)
-        if newest < self._last:
+    def _changes(self, connection: sqlite3.Connection) -> tuple[list[tuple[int, Result]], int]:
+        """The states since the last look, and the number of the newest."""
+        newest, last = table.newest(connection), self._last
+        if newest < last:
             # There is another file now; all that is in it is news.
-            self._last = 0
+            last = 0
             with self._lock:
                 self._seen = dict.fromkeys(self._seen, 0)
         self._replaced = not self._seat.is_known(connection)
+        watched = self._watched()
+        if len(watched) <= FEW:
+            return table.at(connection, table.changed_among(connection, last, watched)), newest
         found: list[tuple[int, Result]] = []
-        while self._last < newest:
-            changes = table.changed(connection, self._last, SLICE)
+        ids = set(watched)
+        while last < newest:
+            changes = table.changed(connection, last, SLICE)
             if not changes:
-                self._last = newest
                 break
-            self._last = changes[-1][0]
-            with self._lock:
-                wanted = [seq for seq, id in changes if id in self._seen]
-            found += table.at(connection, wanted)
-        return found
+            last = changes[-1][0]
+            found += table.at(connection, [seq for seq, id in changes if id in ids])
+        return found, max(last, newest)
 
     def close(self) -> None:
         if self.closed or self._pid != os.getpid():

@@ -166,7 +166,11 @@ def test_a_blocked_receive_wakes_when_a_delay_ends(live: SqliteBroker) -> None:
     assert eta <= at < eta + 0.1
 
 
-def test_everybody_who_waits_knows_of_a_message_that_is_due_soon(live: SqliteBroker) -> None:
+def test_everybody_who_waits_knows_of_a_message_that_is_due_soon(
+    live: SqliteBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("umbel.brokers.sqlite.reaper.ROUND", (30.0, 30.0))
+    monkeypatch.setattr("umbel.brokers.sqlite.consumer.RECHECK", 30.0)
     consumers = [consume(live, owner=str(n)) for n in range(3)]
     blocked = [Background(lambda c=c: c.receive(1, FOREVER)) for c in consumers]
     until(lambda: live.access.host.board._map[:SLOTS].count(2) == 3)  # all three wait

@@ -154,23 +154,31 @@ def test_who_is_interrupted_leaves_the_work_of_others_to_them(live: SqliteBroker
     live.declare([])
     session = live.access.session
     slow = Slow(live)
-    interrupted = False
+    runs = 0
 
     def work(connection: sqlite3.Connection) -> None:
-        nonlocal interrupted
-        if not interrupted:
-            interrupted = True
+        nonlocal runs
+        runs += 1
+        if runs == 1:
             raise Interrupt
 
-    leader = Background(lambda: session.write(work, durable=True, timeout=5))
+    def interrupted(call: Background) -> bool:
+        try:
+            call.wait()
+        except Interrupt:
+            return True
+        return False
+
+    first = Background(lambda: session.write(work, durable=True, timeout=5))
     queued(live, 1)
     others = [Background(lambda n=n: live.publish([message(str(n))])) for n in range(5)]
     queued(live, 6)
     slow.finish()
-    for other in others:
-        other.wait()
-    until(lambda: leader.done)
-    assert sorted(bodies(receive_all(consume(live)))) == ["0", "1", "2", "3", "4"]
+    sent = [str(number) for number, other in enumerate(others) if not interrupted(other)]
+    # It hit whoever led the transaction, most likely the one that had waited longest.
+    assert interrupted(first) == (len(sent) == 5)
+    assert runs == (1 if len(sent) == 5 else 2), "what the caller believes undone is not done later by somebody else"
+    assert sorted(bodies(receive_all(consume(live)))) == sent
     live.publish([message("and on")])
 
 

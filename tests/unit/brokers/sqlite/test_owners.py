@@ -290,14 +290,16 @@ def test_a_forked_child_keeps_its_parents_claims_neither_nor_alive(path: Path, l
             os.kill(grandchild, signal.SIGKILL)
 
 
-def test_an_owner_that_was_declared_dead_by_mistake_takes_part_again(broker: SqliteBroker) -> None:
+def test_an_owner_that_was_declared_dead_by_mistake_takes_part_again(path: Path, broker: SqliteBroker) -> None:
     broker.publish([message("1"), message("2")])
     consumer = consume(broker)
     held = consumer.receive(1, 0)
     broker.access.write(lambda connection: connection.execute("DELETE FROM owner").rowcount)
+    os.mkfifo(path.with_name("queue.db-run") / "bell-7")  # of one that was killed before it was in the table
     assert bodies(consumer.receive(1, 0)) == ["2"]
     consumer.ack(held)
     assert broker.stats(["q"])["q"].leased == 2
+    assert len(list(path.parent.glob("queue.db-run/bell-*"))) == 1
 
 
 def test_owners_that_died_unnoticed_do_not_use_up_the_seats(

@@ -109,6 +109,16 @@ def changed(connection: sqlite3.Connection, since: int, limit: int) -> list[tupl
     ).fetchall()
 
 
+def changed_among(connection: sqlite3.Connection, since: int, ids: Sequence[str]) -> list[int]:
+    """Numbers of the changes after `since` to these results; quicker than `changed` where they are few."""
+    found: list[int] = []
+    for marks, part in lists(ids):
+        for table in ("result", "past"):
+            rows = connection.execute(f"SELECT seq FROM {table} WHERE id IN {marks} AND seq > ?", (*part, since))
+            found += [seq for (seq,) in rows.fetchall()]
+    return found
+
+
 def at(connection: sqlite3.Connection, seqs: Sequence[int]) -> list[tuple[int, Result]]:
     """The states of those changes, in order."""
     found: list[tuple[int, Result]] = []

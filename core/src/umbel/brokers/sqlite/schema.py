@@ -97,6 +97,7 @@ TABLES = (
         terminal INTEGER NOT NULL,
         meta TEXT
     )""",
+    "CREATE INDEX past_id ON past (id)",
     """
     CREATE TRIGGER result_replaced BEFORE UPDATE ON result BEGIN
         INSERT OR REPLACE INTO past VALUES (
