@@ -43,13 +43,14 @@ class Project:
         self.workers: list[subprocess.Popen[bytes]] = []
         self.app: Any = None
 
-    def write(self, source: str) -> None:
-        """Write the module and import its app into this process."""
+    def write(self, source: str, query: str = "") -> None:
+        """Write the module and import its app into this process; `query` goes to the URL of the queue file."""
+        url = f"sqlite:///{self.folder}/q.db{query}"
         head = f"""
             import os, time
             from umbel import Umbel, chain, chord, group
 
-            app = Umbel({self.module!r}, broker="sqlite:///{self.folder}/q.db", backend="sqlite:///{self.folder}/q.db")
+            app = Umbel({self.module!r}, broker={url!r}, backend={url!r})
 
 
             def mark(text):

@@ -113,3 +113,22 @@ def test_threads_refuse_a_task_with_a_limit_they_cannot_keep(limits: Project) ->
     assert worker.wait(20) != 0
     assert f"task {limits.module}.soft has soft_time_limit=0.3" in limits.log()
     assert "Traceback" not in limits.log()
+
+
+@pytest.mark.slow
+def test_a_task_that_holds_the_interpreter_for_several_leases_keeps_its_message(project: Project) -> None:
+    source = """
+        @app.task
+        def hog():
+            mark("begin")
+            sum(range(150_000_000))  # one call into C: no other thread of this process runs meanwhile
+            mark("end")
+            return "done"
+    """
+    project.write(source, "?lease=0.6")
+    project.worker("-c", "1")
+    project.worker("-c", "1")
+    assert project.task("hog").delay().get(timeout=90) == "done"
+    (_, first, begin), (_, last, end) = project.lines()
+    assert first == last
+    assert end - begin > 2 * 0.6
