@@ -181,7 +181,9 @@ def test_a_coroutine_that_is_cancelled_waits_no_more(desk: Desk) -> None:
     assert watched(desk) == 0
 
 
-def test_coroutines_are_served_after_a_thread_has_led(desk: Desk) -> None:
+def test_coroutines_are_served_after_a_thread_has_led(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("umbel.results.waiter.LINGER", 60.0)
+
     async def wait() -> Any:
         return await desk.result("late")
 
@@ -197,6 +199,38 @@ def test_coroutines_are_served_after_a_thread_has_led(desk: Desk) -> None:
     threading.Timer(0.05, desk.finish, ("early", 1)).start()
     assert asyncio.run(main()) == 2
     leader.join(30)
+
+
+def test_a_thread_is_served_after_the_helper_has_led(desk: Desk) -> None:
+    desk.result("first").then(lambda result: None)
+    until(lambda: desk.waiter._led)
+    got: list[Any] = []
+    (thread,) = threads(1, lambda number: got.append(desk.result("second").get(timeout=30)))
+    until(lambda: desk.waiter._followers)
+    desk.finish("first", 1)
+    until(lambda: not desk.waiter._followers and desk.waiter._led)
+    desk.finish("second", 2)
+    thread.join(30)
+    assert got == [2]
+
+
+def test_who_is_woken_too_late_to_lead_wakes_the_next(desk: Desk) -> None:
+    desk.waiter._led = True
+    got: list[Any] = []
+
+    def give_up(number: int) -> None:
+        with pytest.raises(exceptions.TimeoutError):
+            desk.result("never").get(timeout=0.2)
+
+    (first,) = threads(1, give_up)
+    until(lambda: desk.waiter._followers)
+    (second,) = threads(1, lambda number: got.append(desk.result("a").get(timeout=30)))
+    until(lambda: len(desk.waiter._followers) == 2)
+    desk.waiter._led = False  # the leader has left, and called upon the first just as its time was up
+    first.join(30)
+    desk.finish("a", 1)
+    second.join(10)
+    assert got == [1]
 
 
 def test_two_loops_get_each_its_own(desk: Desk) -> None:

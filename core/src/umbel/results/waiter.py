@@ -93,10 +93,8 @@ class Waiter:
         if os.getpid() != self._pid:
             return
         with self._lock:
-            self._closed = True
+            self._closed = True  # who leads sees it, and each who leaves wakes the next
             watcher, self._watcher = self._watcher, None
-            for follower in self._followers:
-                follower.ring()
             loops = [watch for watch in self._passive if isinstance(watch, LoopWatch)]
             self._needed.notify_all()
             helper = self._helper
