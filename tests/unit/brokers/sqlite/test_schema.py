@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ from tests.unit.brokers.helpers import bodies, consume, message, receive_all
 from tests.unit.brokers.sqlite.processes import Child
 from umbel.brokers.sqlite import schema
 from umbel.brokers.sqlite.broker import SqliteBroker
+from umbel.brokers.sqlite.connection import _set_up, open_connection, patiently
+from umbel.brokers.sqlite.faults import StorageError
 from umbel.spec import Fatal
 
 if TYPE_CHECKING:
@@ -130,3 +133,21 @@ def test_many_processes_may_make_the_file_at_the_same_moment(path: Path) -> None
         assert broker.stats(["q"])["q"].ready == 8
         broker.close()
         path.unlink()
+
+
+def test_a_file_that_is_being_made_at_the_moment_of_the_check_is_not_taken_for_a_strangers(path: Path) -> None:
+    connection = sqlite3.connect(path, isolation_level=None, timeout=0)
+    made = 0
+
+    def meanwhile(statement: str) -> None:
+        nonlocal made
+        if "sqlite_master" in statement and not made:
+            made += 1
+            with contextlib.suppress(StorageError):  # it has to wait, if we have looked already
+                open_connection(str(path), time.monotonic()).close()
+
+    connection.set_trace_callback(meanwhile)
+    patiently(str(path), time.monotonic() + 5, lambda: _set_up(connection, str(path)))
+    assert made
+    assert schema.check(connection, str(path))
+    connection.close()
