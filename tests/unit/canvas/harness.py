@@ -124,6 +124,10 @@ class Harness:
         self.publishes.append(list(calls))
         self.publish(self.encode(calls))
 
+    def next_generations(self, ids: Sequence[str]) -> dict[str, int]:
+        known = self.backend.fetch(ids)
+        return {id: known[id].generation + int(known[id].terminal) if id in known else 0 for id in ids}
+
     def publish(self, messages: Sequence[Message]) -> None:
         for message in messages:
             self.sent[message.id] += 1

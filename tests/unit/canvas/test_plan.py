@@ -255,11 +255,15 @@ def test_a_chord_without_a_body_says_how_to_give_it_one(app: Harness) -> None:
     assert chord([t()], app=app).apply_async(kwargs={"body": t()}).id
 
 
-def test_what_is_local_to_the_call_does_not_travel(app: Harness) -> None:
-    sig = chain.of([t("a"), t("b", producer=object(), connection=object())])
-    (call,) = plan(sig, app=app, producer=object()).calls
-    assert call.options == {}
-    json.dumps(call.chain)
+def test_options_that_nobody_would_heed_are_refused(app: Harness) -> None:
+    for sig in (t("a", connection=object()), chain.of([t("a"), t("b", producer=object())])):
+        with pytest.raises(NotImplementedError, match=r"not supported: messages go to app\.broker"):
+            plan(sig, app=app)
+    with pytest.raises(NotImplementedError, match="'publisher'"):
+        plan(t("a"), app=app, publisher=object())
+    with pytest.raises(NotImplementedError, match="'producer'"):
+        group([t("a")], app=app).apply_async(producer=object())
+    assert plan(t("a"), app=app, publisher=None, add_to_parent=False).calls[0].options == {}
 
 
 def test_what_follows_a_whole_chain_comes_after_its_own_rest(app: Harness) -> None:

@@ -364,3 +364,17 @@ def test_a_chord_that_celery_froze_is_run_and_fails_as_a_whole(app: Harness, add
     steps = on_failure(app, request, ValueError("no"), FAILURE, None)
     assert [result.id for result in steps.results] == ["m0", "m1", "body"]
     assert steps.joins == [], "nobody has to arrive at a barrier whose body has failed already"
+
+
+def test_a_frozen_workflow_that_is_sent_again_runs_again(app: Harness, add: Any) -> None:
+    sig = chain.of([chord([add.s(1), app.tasks["fail"].s()], app.tasks["total"].s()), add.s(1)])
+    first = sig.freeze()
+    sig.apply_async()
+    app.work()
+    assert first.state == FAILURE
+    app.tasks["fail"].run = lambda: 41
+    second = sig.apply_async()
+    assert second == first
+    app.work()
+    assert second.get(timeout=0) == 43, "nothing that was left of the first time counts"
+    assert app.barriers() == 2, "the first chord's, which failed, for their time"

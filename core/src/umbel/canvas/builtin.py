@@ -6,6 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from umbel.canvas.chunks import chunks
+from umbel.canvas.following import marked
 from umbel.canvas.nodes import ACCUMULATE
 from umbel.canvas.plan import Derived, plan
 from umbel.canvas.sending import add_child, inherit, running
@@ -36,6 +37,7 @@ def builtin_tasks(app: AppLike) -> dict[str, Callable[..., Any]]:
         options: dict[str, Any] = {}
         inherit(request, options, app.conf)
         planned = plan(group, app=app, ids=Derived(request.id, "chunks"), **options)
+        marked(planned.calls, request)
         app.send(planned.calls)
         add_child(request, planned.result)
         return planned.result

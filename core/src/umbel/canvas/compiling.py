@@ -22,12 +22,12 @@ from umbel.canvas.nodes import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-LOCAL = ("producer", "connection", "publisher", "router", "result_cls", "add_to_parent")
-"""Options that concern the call here and now, and are nothing that could be sent."""
+FOREIGN = frozenset(("producer", "connection", "publisher", "router", "result_cls"))
+"""Options of Celery's that hand over objects of kombu's, or classes; there is nothing here that could use them."""
 _PLUMBING = frozenset(
     (
         "task_id group_id group_index chord chord_size chain link link_error root_id parent_id retries "
-        "replaced_task_nesting"
+        "replaced_task_nesting add_to_parent"
     ).split()
 )
 
@@ -45,12 +45,23 @@ def listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that say something. NotImplementedError for one that nobody here would heed."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if not FOREIGN.isdisjoint(given):
+        name = min(FOREIGN.intersection(given))
+        raise NotImplementedError(f"the option {name!r} of Celery's is not supported: messages go to app.broker")
+    return given
+
+
 class Compiler:
     """Makes nodes; `ids` makes the ids of tasks and groups that have none."""
 
     def __init__(self, ids: Callable[[], str], *, header_errors: bool = False) -> None:
         self._ids = ids
         self._header_errors = header_errors
+        self.given: list[str] = []
+        """The ids of tasks that were not made here."""
 
     def compile(self, sig: Mapping[str, Any]) -> Seq:
         """The nodes of a signature; an empty list for an empty chain."""
@@ -76,10 +87,13 @@ class Compiler:
 
     def _step(self, sig: Mapping[str, Any]) -> Step:
         options = sig.get("options")
-        given = {name: value for name, value in options.items() if value is not None} if options else {}
+        given = _given(options) if options else {}
+        id = given.get("task_id")
+        if id:
+            self.given.append(id)
         step = Step(
             sig["task"],
-            given.get("task_id") or self._ids(),
+            id or self._ids(),
             tuple(sig.get("args") or ()),
             dict(sig.get("kwargs") or ()),
         )
@@ -100,7 +114,7 @@ class Compiler:
         step.parent_id = given.get("parent_id")
         step.retries = given.get("retries", 0)
         step.nesting = given.get("replaced_task_nesting", 0)
-        step.options = {name: value for name, value in given.items() if name not in _PLUMBING and name not in LOCAL}
+        step.options = {name: value for name, value in given.items() if name not in _PLUMBING}
 
     def _chain(self, sig: Mapping[str, Any]) -> Seq:
         seq: Seq = []
@@ -156,10 +170,10 @@ class Compiler:
 
     def apply(self, seq: Seq, options: Mapping[str, Any], *, whole_id: bool = True) -> None:
         """Options of a whole. With `whole_id`, `task_id` is that of its last task; else it was the group's."""
-        given = {name: value for name, value in options.items() if value is not None}
+        given = _given(options)
         if whole_id and "task_id" in given:
-            end = seq[-1]
-            innermost(end).id = given["task_id"]
+            innermost(seq[-1]).id = given["task_id"]
+            self.given.append(given["task_id"])
         if "link" in given:
             add_links(seq, listed(given["link"]))
         if "link_error" in given:
@@ -168,7 +182,7 @@ class Compiler:
             attach(seq, given.get("group_id"), given.get("group_index"), given.get("chord"))
         if given.get("chain"):
             self.continued(seq, given["chain"])
-        execution = {name: value for name, value in given.items() if name not in _PLUMBING and name not in LOCAL}
+        execution = {name: value for name, value in given.items() if name not in _PLUMBING}
         if execution:
             apply_options(seq[0], execution)
 

@@ -41,8 +41,11 @@ class Steps:
 
 def join_of(request: Context, chord: Any, group: str | None, index: int | None, id: str | None, value: bytes) -> Join:
     """The arrival of the member `index`, or without an index of the task `id`, at the barrier named as the group."""
+    barrier = group or id_of(chord) or ""
+    if request.umbel_generation:
+        barrier = f"{barrier}.{request.umbel_generation}"  # what is left of an earlier one must not count
     member = str(index) if index is not None else id or ""
-    return Join(Arrival(barrier=group or id_of(chord) or "", member=member, value=value), chord, request)
+    return Join(Arrival(barrier=barrier, member=member, value=value), chord, request)
 
 
 def id_of(sig: Mapping[str, Any]) -> str | None:

@@ -67,7 +67,7 @@ class group(Signature):  # noqa: N801 - Celery's name for it
             raise TypeError("a group cannot have a callback of its own: use a chord")
         if link_error is not None:
             raise TypeError("a group cannot have an errback of its own: use group.link_error")
-        return super().apply_async(args, kwargs, add_to_parent=add_to_parent, **options)
+        return super().apply_async(args, kwargs, add_to_parent=add_to_parent, producer=producer, **options)
 
     def apply(self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
         """Run all members here and now, one after the other."""

@@ -27,6 +27,8 @@ class Plan:
     calls: list[Call]
     result: Any
     """An AsyncResult or a GroupResult; None for an empty chain."""
+    given: list[str]
+    """The ids in it that were there before: they may have been used before, too."""
 
 
 class Derived:
@@ -62,7 +64,7 @@ def plan(
     compiler = compiler_of(app, ids)
     seq = compiler.compile(sig)
     if not seq:
-        return Plan([], None)
+        return Plan([], None, [])
     if args or kwargs:
         prepend(seq[0], tuple(args), dict(kwargs or ()))
     root_id, parent_id = options.pop("root_id", None), options.pop("parent_id", None)
@@ -73,7 +75,7 @@ def plan(
         result = result[0]  # as in Celery: the handle of a group of nothing but a chain that ends in a group
     emitter = _Emitter(app, root_id, parent_id)
     emitter.emit(seq)
-    return Plan(emitter.calls, result)
+    return Plan(emitter.calls, result, compiler.given)
 
 
 def compiler_of(app: AppLike, ids: Callable[[], str]) -> Compiler:

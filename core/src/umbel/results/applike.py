@@ -53,3 +53,6 @@ class AppLike(Protocol):
 
     def send(self, calls: Sequence[Call]) -> None:
         """Encode and publish in one round trip; OperationalError when the broker did not take them."""
+
+    def next_generations(self, ids: Sequence[str]) -> Mapping[str, int]:
+        """For ids that may have been used before: 0, or larger where that has ended and a new one begins."""
