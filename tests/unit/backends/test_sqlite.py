@@ -12,6 +12,7 @@ import pytest
 from tests.unit.brokers.helpers import Background, until
 from tests.unit.brokers.sqlite.processes import Child
 from umbel.backends.sqlite import SqliteBackend
+from umbel.brokers.sqlite.location import Location
 from umbel.clock import ManualClock
 from umbel.spec import Arrival, Result, Watcher
 
@@ -34,7 +35,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def backend(path: Path, clock: ManualClock) -> Iterator[SqliteBackend]:
-    backend = SqliteBackend(path, clock=clock)
+    backend = SqliteBackend(Location.of(path, fast=True), clock=clock)
     yield backend
     backend.close()
 

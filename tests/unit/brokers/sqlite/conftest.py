@@ -30,7 +30,7 @@ def clock() -> ManualClock:
 @pytest.fixture
 def broker(path: Path, clock: ManualClock) -> Iterator[SqliteBroker]:
     """A broker whose time stands still."""
-    broker = SqliteBroker(Location.of(path, lease=30.0), clock=clock)
+    broker = SqliteBroker(Location.of(path, lease=30.0, fast=True), clock=clock)
     yield broker
     broker.close()
 

@@ -46,5 +46,5 @@ class SqliteModel(BrokerModel):
         return SqliteHarness()
 
 
-SqliteModel.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None, derandomize=True)
+SqliteModel.TestCase.settings = settings(max_examples=25, stateful_step_count=40, deadline=None, derandomize=True)
 TestSqliteModel = SqliteModel.TestCase

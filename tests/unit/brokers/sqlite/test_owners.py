@@ -30,6 +30,13 @@ PROMISED = 2.0
 """Seconds within which what a dead process held is received again."""
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reaping in less time, for tests that are about something else."""
+    monkeypatch.setattr("umbel.brokers.sqlite.reaper.ROUND", (0.1, 0.15))
+    monkeypatch.setattr("umbel.brokers.sqlite.reaper.MERCY", 0.1)
+
+
 def holder(path: Path, count: int, lease: float = 30.0) -> Child:
     """A process that has claimed `count` messages of `q` under the name `victim`, and does not go on."""
 
@@ -75,6 +82,7 @@ def test_a_busy_consumer_brings_back_what_a_killed_process_held(path: Path, live
             time.sleep(0.01)
 
 
+@pytest.mark.usefixtures("quick")
 def test_renewing_brings_back_what_a_killed_process_held(path: Path, live: SqliteBroker) -> None:
     live.publish([message("1")])
     with holder(path, 1) as victim:
@@ -91,14 +99,16 @@ def ready(connection: sqlite3.Connection) -> int:
     return connection.execute("SELECT count(*) FROM ready").fetchone()[0]
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_living_process_keeps_what_it_holds(path: Path, live: SqliteBroker) -> None:
     live.publish([message("1")])
     with holder(path, 1) as keeper:
-        assert consume(live, owner="other").receive(1, 1.8) == []
+        assert consume(live, owner="other").receive(1, 0.6) == []
         keeper.tell()
         assert keeper.wait() == 0
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_process_that_ends_without_closing_gives_back_what_it_held(path: Path, live: SqliteBroker) -> None:
     live.publish([message("1")])
     with holder(path, 1) as quitter:
@@ -107,6 +117,7 @@ def test_a_process_that_ends_without_closing_gives_back_what_it_held(path: Path,
         assert bodies(consume(live, owner="other").receive(1, PROMISED)) == ["1"]
 
 
+@pytest.mark.usefixtures("quick")
 def test_releasing_a_dead_owner_is_at_once_and_charges_the_started(path: Path, live: SqliteBroker) -> None:
     live.publish([message(str(n), id=str(n)) for n in range(3)])
     with holder(path, 3) as victim:
@@ -121,10 +132,11 @@ def test_releasing_a_dead_owner_is_at_once_and_charges_the_started(path: Path, l
         found += receive_all(consumer)
         assert {delivery.message.id: delivery.attempt for delivery in found} == {"0": 1, "1": 2, "2": 1}
         # And nobody charges them later on.
-        assert consumer.receive(1, 1.6) == []
+        assert consumer.receive(1, 0.5) == []
         assert live.access.read(lambda c: c.execute("SELECT name FROM owner").fetchall()) == [("other",)]
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_process_that_was_stopped_for_too_long_has_lost_its_claims(path: Path, live: SqliteBroker) -> None:
     live.publish([message("1", id="1"), message("2", id="2")])
 
@@ -260,6 +272,7 @@ def test_a_fork_waits_for_the_transactions_of_other_threads(path: Path, live: Sq
     assert live.access.read(lambda c: c.execute("PRAGMA integrity_check").fetchone()) == ("ok",)
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_forked_child_keeps_its_parents_claims_neither_nor_alive(path: Path, live: SqliteBroker) -> None:
     live.publish([message("1")])
 

@@ -11,6 +11,7 @@ from umbel.backends.memory import MemoryBackend
 from umbel.backends.sqlite import SqliteBackend
 from umbel.brokers.memory import MemoryBroker
 from umbel.brokers.sqlite.broker import SqliteBroker
+from umbel.brokers.sqlite.location import Location
 from umbel.spec import Delivery, PublishError, Result, Settler
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def backend(path: Path, clock: ManualClock) -> Iterator[SqliteBackend]:
-    backend = SqliteBackend(path, clock=clock)
+    backend = SqliteBackend(Location.of(path, fast=True), clock=clock)
     yield backend
     backend.close()
 

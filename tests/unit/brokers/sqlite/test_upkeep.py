@@ -26,7 +26,7 @@ TABLES = ("message", "ready", "delayed", "lease", "owner", "result", "past", "ba
 
 @pytest.fixture
 def backend(path: Path, clock: ManualClock) -> Iterator[SqliteBackend]:
-    backend = SqliteBackend(path, clock=clock)
+    backend = SqliteBackend(Location.of(path, fast=True), clock=clock)
     yield backend
     backend.close()
 
