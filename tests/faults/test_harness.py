@@ -46,9 +46,9 @@ def test_a_queue_that_keeps_its_promises_passes(tmp_path: Path) -> None:
     ("broken", "plan", "finding"),
     [
         ("pop", Plan(child_kills=6, worker_kills=0, quiet_kills=0), "lost"),
-        ("late", Plan(child_kills=2, worker_kills=0, quiet_kills=0), "slow-recovery"),
-        ("orphans", Plan(child_kills=1, worker_kills=1, quiet_kills=0, worker_kinds=("supervisor",)), "survived"),
-        ("twice", Plan(child_kills=3, worker_kills=0, quiet_kills=0), "overlap"),
+        ("late", Plan(child_kills=5, worker_kills=0, quiet_kills=0), "slow-recovery"),
+        ("orphans", Plan(child_kills=5, worker_kills=2, quiet_kills=0, worker_kinds=("supervisor",)), "survived"),
+        ("twice", Plan(child_kills=6, worker_kills=0, quiet_kills=0), "overlap"),
     ],
 )
 def test_a_broken_queue_is_found_out(tmp_path: Path, broken: str, plan: Plan, finding: str) -> None:
